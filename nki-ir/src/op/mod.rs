@@ -1,0 +1,215 @@
+//! The op table: one row per instruction. Builder, reader, writer, verifier, documentation, timing and test generators are
+//! driven by it. A row says what isa.md section 9 says in its "Operands" and "Runs on" lines; semantics are in `sem`.
+
+mod enums;
+mod table;
+
+pub use enums::{ActFn, AluOp, DgeMode, Engine, MatmulPerf, OobMode, ReduceCmd};
+pub use table::OPS;
+
+use crate::kernel::{Attr, Space};
+use crate::target::Gen;
+use std::fmt;
+use std::str::FromStr;
+
+/// A set of memories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memories {
+    pub hbm: bool,
+    pub sbuf: bool,
+    pub psum: bool,
+}
+
+impl Memories {
+    /// Whether `space` belongs to the set.
+    pub fn contains(self, space: Space) -> bool {
+        match space {
+            Space::Hbm => self.hbm,
+            Space::Sbuf => self.sbuf,
+            Space::Psum => self.psum,
+        }
+    }
+}
+
+/// What an instruction does with an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Read,
+    Write,
+    /// Reads old content (always or, for a matmul's destination, when it accumulates).
+    ReadWrite,
+}
+
+/// Forms an operand may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperandKind {
+    /// A tile that pairs element-wise with the instruction's other `Tile`s: equal P and N (rule G3).
+    Tile,
+    /// A tile whose shape has rules of its own.
+    Free,
+    /// One value per partition, (P, 1).
+    Vec,
+    /// An immediate or a (P, 1) vec.
+    ScalarOrVec,
+    /// A register.
+    Reg,
+    /// An integer immediate or a register.
+    IntOrReg,
+    /// A tile or an immediate.
+    TileOrScalar,
+}
+
+/// One operand position of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct OperandSpec {
+    /// NKI's parameter name.
+    pub name: &'static str,
+    pub effect: Effect,
+    pub kind: OperandKind,
+    pub memories: Memories,
+    pub optional: bool,
+}
+
+/// What an attribute holds; mirrors the variants of [`Attr`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttrKind {
+    Bool,
+    Int,
+    F32,
+    Ints,
+    Pairs,
+    Alu,
+    Act,
+    ReduceCmd,
+    Accumulate,
+    Oob,
+    Dge,
+    Engine,
+    MatmulPerf,
+    Text,
+}
+
+/// One attribute position of a row. Attributes equal to their default are not printed.
+#[derive(Clone, Copy, Debug)]
+pub struct AttrSpec {
+    /// NKI's parameter name.
+    pub name: &'static str,
+    pub kind: AttrKind,
+    /// `None`: must be given.
+    pub default: Option<fn() -> Attr>,
+}
+
+/// How an instruction is timed (machine.md section 13); `nki-sim` maps each class to its equations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimingClass {
+    Matmul,
+    Transpose,
+    Activation,
+    /// One tensor in, one out: copies, tensor_scalar, memset.
+    Stream,
+    TensorTensor,
+    ScalarTensorTensor,
+    Scan,
+    TensorReduce,
+    ScalarReduce,
+    Reciprocal,
+    Predicated,
+    /// N cycles whatever the dtype (range_select, dropout, shuffle, max8, ..).
+    PerElement,
+    BnAggr,
+    /// Four elements per cycle (exponential, quantize_mx).
+    Quad,
+    Random,
+    /// GpSimd, start-up plus N.
+    GpSimd,
+    Gather,
+    TopK,
+    Dma,
+    Register,
+    Barrier,
+    None,
+}
+
+/// A row of the op table.
+#[derive(Debug)]
+pub struct OpRow {
+    pub op: Op,
+    /// NKI's name, which is also the text mnemonic.
+    pub name: &'static str,
+    /// Section of isa.md.
+    pub section: &'static str,
+    /// Engines per generation: `(engine, from generation)`. The first is the default.
+    pub engines: &'static [(Engine, Gen)],
+    /// Destinations first.
+    pub operands: &'static [OperandSpec],
+    pub attrs: &'static [AttrSpec],
+    pub timing: TimingClass,
+    /// One line for listings.
+    pub summary: &'static str,
+}
+
+impl OpRow {
+    /// Position of an operand by NKI's name.
+    pub fn operand(&self, name: &str) -> Option<usize> {
+        self.operands.iter().position(|o| o.name == name)
+    }
+    /// Position of an attribute by NKI's name.
+    pub fn attr(&self, name: &str) -> Option<usize> {
+        self.attrs.iter().position(|a| a.name == name)
+    }
+    /// Engines that run it on `generation`.
+    pub fn engines_on(&self, generation: Gen) -> impl Iterator<Item = Engine> {
+        self.engines.iter().filter(move |e| e.1 <= generation).map(|e| e.0)
+    }
+}
+
+impl Op {
+    /// Its row of the table.
+    pub fn row(self) -> &'static OpRow {
+        &OPS[self as usize]
+    }
+    /// Every op.
+    pub fn all() -> impl Iterator<Item = Op> {
+        OPS.iter().map(|r| r.op)
+    }
+    /// NKI's name.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+}
+
+pub use table::Op;
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Op {
+    type Err = ();
+    fn from_str(s: &str) -> Result<Self, ()> {
+        OPS.iter().find(|r| r.name == s).map(|r| r.op).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn rows_are_in_enum_order_with_unique_names() {
+        let mut names = BTreeSet::new();
+        for (i, row) in OPS.iter().enumerate() {
+            assert_eq!(row.op as usize, i, "{}", row.name);
+            assert!(names.insert(row.name), "{} twice", row.name);
+            assert_eq!(row.name.parse(), Ok(row.op));
+            let mut parts = BTreeSet::new();
+            for part in row.operands.iter().map(|o| o.name).chain(row.attrs.iter().map(|a| a.name)) {
+                assert!(parts.insert(part), "{}: {part} twice", row.name);
+            }
+            assert!(!row.engines.is_empty(), "{} runs nowhere", row.name);
+        }
+    }
+}
