@@ -17,6 +17,7 @@ pub mod entity;
 pub mod kernel;
 pub mod loc;
 pub mod op;
+pub mod sem;
 pub mod target;
 pub mod tensor;
 pub mod view;

@@ -1,0 +1,199 @@
+//! The machine program: one in-order stream per engine, with addresses and semaphores. Its text form is `.nkim`.
+//!
+//! Streams are structured: a loop or branch is a node with a body, executed by that stream's own sequencer. Loop counters are
+//! registers of the stream; addresses and semaphore values may be affine in them. Streams meet only at semaphores.
+
+use nki_ir::entity::Entity;
+use nki_ir::kernel::{Attr, BufKind, Space};
+use nki_ir::loc::{Loc, LocTable};
+use nki_ir::op::{DgeMode, Engine, Op};
+use nki_ir::view::Dim;
+use nki_ir::{DType, Target};
+use smallvec::SmallVec;
+
+/// The five engines with an instruction stream, in the order of [`Program::streams`] (machine.md 2.1: PE, ACT, DVE, POOL, SP).
+pub const STREAM_ENGINES: [Engine; 5] =
+    [Engine::Tensor, Engine::Scalar, Engine::Vector, Engine::GpSimd, Engine::Sync];
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u32);
+        impl Entity for $name {
+            fn new(i: usize) -> Self {
+                $name(u32::try_from(i).expect("a program has fewer than 2^32 entities of one kind"))
+            }
+            fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+id! {
+    /// A semaphore of the core.
+    Sem;
+    /// A sequencer register of one stream.
+    SeqReg;
+}
+
+/// `constant + Σ coefficient · register`, over loop counters of the stream that evaluates it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RegAffine {
+    pub constant: i64,
+    /// Sorted by register, no zero coefficients.
+    pub terms: SmallVec<[(SeqReg, i64); 2]>,
+}
+
+impl From<i64> for RegAffine {
+    fn from(constant: i64) -> Self {
+        RegAffine { constant, terms: SmallVec::new() }
+    }
+}
+
+/// An HBM tensor at an address of the flat device memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HbmTensor {
+    pub name: String,
+    /// `Private` is scratch of the kernel (spills included).
+    pub kind: BufKind,
+    pub dtype: DType,
+    pub shape: Vec<u32>,
+    pub address: u64,
+}
+
+/// Where a buffer of the source lives, for reports: which bytes carry which name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placement {
+    pub name: String,
+    pub space: Space,
+    pub start_partition: u32,
+    pub partitions: u32,
+    /// Byte offset within the partition.
+    pub offset: u32,
+    /// Bytes per partition.
+    pub bytes: u32,
+    pub loc: Loc,
+}
+
+/// A physical access. SBUF and PSUM: partitions `partition .. partition + partitions`, byte `offset` within each, then
+/// `dims`. HBM: `partitions` is 1 and `offset` is the absolute address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    pub space: Space,
+    pub dtype: DType,
+    pub partition: RegAffine,
+    pub partitions: u32,
+    /// In bytes.
+    pub offset: RegAffine,
+    /// Strides in elements of `dtype`, outermost first.
+    pub dims: SmallVec<[Dim; 4]>,
+    /// Index into [`Program::placements`] or [`Program::tensors`] (by `space`), for reports and bounds.
+    pub object: Option<u32>,
+    pub dynamic: Option<DynamicAccess>,
+}
+
+/// An address component known only at run time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DynamicAccess {
+    /// Adds `reg · scale` bytes.
+    Register { reg: SeqReg, scale: i64 },
+    /// Adds `index · scale` bytes, the index being a one-element tile read when the instruction starts.
+    Scalar { index: Box<Access>, scale: i64 },
+    /// Row `p` starts at `index[p] · scale` bytes.
+    Vector { index: Box<Access>, scale: i64 },
+    /// Column gather or scatter on chip (gen4).
+    Indirect { index: Box<Access> },
+}
+
+/// An operand of a machine instruction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MOperand {
+    None,
+    Access(Access),
+    Imm(f32),
+    Int(i64),
+    Reg(SeqReg),
+}
+
+/// Waits until the semaphore's value is at least `at_least`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wait {
+    pub sem: Sem,
+    pub at_least: RegAffine,
+}
+
+/// Adds to a semaphore when the instruction's result is visible (machine.md 14.4). A DMA transfer adds 1 from each of the
+/// 16 DMA engines, so `add` is 16 there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    pub sem: Sem,
+    pub add: u32,
+}
+
+/// A counter bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MBound {
+    Const(i64),
+    Reg(SeqReg),
+}
+
+/// Whether a matmul adds to its destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MAccumulate {
+    Overwrite,
+    Add,
+    /// Overwrites when all these loop counters are at the given first values.
+    UnlessFirst(SmallVec<[(SeqReg, i64); 2]>),
+}
+
+/// What an instruction of a stream does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MKind {
+    /// An instruction of the op table on this stream's data path; `attrs` as in the row.
+    Compute { op: Op, operands: SmallVec<[MOperand; 4]>, attrs: SmallVec<[Attr; 4]>, accumulate: MAccumulate },
+    /// Triggers a DMA transfer and goes on. `queue` is the ring number 0..16 used on all 16 DMA engines; `dge` is resolved.
+    Dma { op: Op, operands: SmallVec<[MOperand; 4]>, attrs: SmallVec<[Attr; 4]>, queue: u8, dge: DgeMode },
+    /// Only waits and signals.
+    Sync,
+    /// `for reg in lo..hi step step`, executed by this stream's sequencer.
+    For { reg: SeqReg, lo: MBound, hi: MBound, step: i64, body: Vec<MInst> },
+    /// `while cond != 0`.
+    While { cond: SeqReg, body: Vec<MInst> },
+    /// `if cond != 0 { then } else { otherwise }`.
+    If { cond: SeqReg, then: Vec<MInst>, otherwise: Vec<MInst> },
+    /// A register of this stream takes the one element of `src`.
+    RegLoad { reg: SeqReg, src: Access },
+    /// The low bits of a register are written to the one element of `dst`.
+    RegStore { dst: Access, reg: SeqReg },
+    /// A register takes a constant or another register.
+    RegMove { reg: SeqReg, src: MBound },
+}
+
+/// An instruction of a stream. All waits are satisfied before it issues.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MInst {
+    pub kind: MKind,
+    pub waits: SmallVec<[Wait; 2]>,
+    pub signals: SmallVec<[Signal; 1]>,
+    pub loc: Loc,
+    /// Index of the tile IR instruction it comes from.
+    pub source: Option<u32>,
+}
+
+/// A compiled kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    pub name: String,
+    pub target: Target,
+    pub tensors: Vec<HbmTensor>,
+    pub placements: Vec<Placement>,
+    /// One per entry of [`STREAM_ENGINES`].
+    pub streams: [Vec<MInst>; 5],
+    /// Semaphores used: 0 .. `semaphores`.
+    pub semaphores: u32,
+    /// Registers used per stream.
+    pub registers: [u32; 5],
+    pub locs: LocTable,
+}
