@@ -1,1 +1,25 @@
-//! nki-rt
+//! Native building blocks: matrix tiles and rows of numbers, in SIMD.
+//!
+//! In: slices of `f32`, `bf16`, `f16` and raw bytes, a shape, and a [`Tier`] (which instruction set to use).
+//! Out: the same numbers on every tier. Kernels are written once over lanes ([`simd::Simd`], private) and
+//! compiled for each instruction set, from operations that IEEE 754 defines to the last bit (fused multiply-add
+//! included), so AVX-512, AVX2 and portable code agree bit for bit; functions that are allowed to differ
+//! say so in their name.
+//!
+//! The public functions check shapes and bounds once, by `assert!`, and are safe. This crate is the bottom of the
+//! workspace and, with the code generator that calls it, the only one that contains `unsafe`.
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+mod aligned;
+mod matmul;
+mod matrix;
+mod simd;
+mod tier;
+
+pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_slice_mut};
+pub use half::{bf16, f16};
+pub use matmul::{Combine, matmul, matmul_raw};
+pub use matrix::{MatMut, MatRef};
+pub use simd::Element;
+pub use tier::Tier;

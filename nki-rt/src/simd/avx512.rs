@@ -1,0 +1,136 @@
+//! 16 lanes: AVX-512 with the bw, vl and dq extensions.
+
+use super::Simd;
+use std::arch::x86_64::*;
+
+/// Proof that the processor has avx512f, avx512bw, avx512vl and avx512dq.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    /// The processor must have avx512f, avx512bw, avx512vl and avx512dq.
+    #[inline(always)]
+    pub(crate) unsafe fn assume() -> Self {
+        Avx512(())
+    }
+}
+
+/// Register-only methods: the intrinsics need the processor features, and the token proves them.
+macro_rules! lanes {
+    ($( fn $name:ident $(<const $k:ident: i32>)? (self $(, $arg:ident: $t:ty)*) -> $r:ty = $body:expr; )*) => { $(
+        #[inline(always)]
+        fn $name $(<const $k: i32>)? (self $(, $arg: $t)*) -> $r {
+            #[allow(unused_unsafe, reason = "operations on bit masks are plain integer code")]
+            // SAFETY: the token proves that the processor has the AVX-512 features.
+            unsafe { $body }
+        }
+    )* };
+}
+
+/// The first `n` of 16 lanes.
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    ((1u32 << n.min(16)) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    type F = __m512;
+    type I = __m512i;
+    type M = __mmask16;
+
+    lanes! {
+        fn splat(self, x: f32) -> __m512 = _mm512_set1_ps(x);
+        fn add(self, a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        fn sub(self, a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        fn mul(self, a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        fn div(self, a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        fn sqrt(self, a: __m512) -> __m512 = _mm512_sqrt_ps(a);
+        fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        fn lesser(self, a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        fn greater(self, a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        fn round(self, a: __m512) -> __m512
+            = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+        fn lt(self, a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+        fn eq(self, a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
+        fn unordered(self, a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b);
+        fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_mov_ps(b, mask, a);
+
+        fn splat_i(self, x: i32) -> __m512i = _mm512_set1_epi32(x);
+        fn add_i(self, a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
+        fn sub_i(self, a: __m512i, b: __m512i) -> __m512i = _mm512_sub_epi32(a, b);
+        fn and_i(self, a: __m512i, b: __m512i) -> __m512i = _mm512_and_si512(a, b);
+        fn or_i(self, a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
+        fn xor_i(self, a: __m512i, b: __m512i) -> __m512i = _mm512_xor_si512(a, b);
+        fn shl<const K: i32>(self, a: __m512i) -> __m512i = _mm512_sll_epi32(a, _mm_cvtsi32_si128(K));
+        fn shr<const K: i32>(self, a: __m512i) -> __m512i = _mm512_srl_epi32(a, _mm_cvtsi32_si128(K));
+        fn sar<const K: i32>(self, a: __m512i) -> __m512i = _mm512_sra_epi32(a, _mm_cvtsi32_si128(K));
+        fn gt_i(self, a: __m512i, b: __m512i) -> __mmask16 = _mm512_cmpgt_epi32_mask(a, b);
+        fn eq_i(self, a: __m512i, b: __m512i) -> __mmask16 = _mm512_cmpeq_epi32_mask(a, b);
+        fn select_i(self, mask: __mmask16, a: __m512i, b: __m512i) -> __m512i = _mm512_mask_mov_epi32(b, mask, a);
+
+        fn and_m(self, a: __mmask16, b: __mmask16) -> __mmask16 = a & b;
+        fn or_m(self, a: __mmask16, b: __mmask16) -> __mmask16 = a | b;
+        fn any(self, a: __mmask16) -> bool = a != 0;
+
+        fn to_bits(self, a: __m512) -> __m512i = _mm512_castps_si512(a);
+        fn of_bits(self, a: __m512i) -> __m512 = _mm512_castsi512_ps(a);
+        fn to_float(self, a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
+        fn to_int(self, a: __m512) -> __m512i = _mm512_cvtps_epi32(a);
+        fn half_to_float(self, a: __m512i) -> __m512 = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a));
+        fn float_to_half(self, a: __m512) -> __m512i
+            = _mm512_cvtepu16_epi32(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a));
+    }
+
+    #[inline(always)]
+    unsafe fn load_part(self, p: *const f32, n: usize) -> __m512 {
+        // SAFETY: a masked load touches the first `n` lanes only, readable by the caller's promise.
+        unsafe { _mm512_maskz_loadu_ps(first(n), p) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, p: *mut f32, a: __m512, n: usize) {
+        // SAFETY: a masked store touches the first `n` lanes only, writable by the caller's promise.
+        unsafe { _mm512_mask_storeu_ps(p, first(n), a) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: 16 elements are readable by the caller's promise.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, a: __m512) {
+        // SAFETY: 16 elements are writable by the caller's promise.
+        unsafe { _mm512_storeu_ps(p, a) }
+    }
+    #[inline(always)]
+    unsafe fn load_i(self, p: *const i32) -> __m512i {
+        // SAFETY: 16 elements are readable by the caller's promise.
+        unsafe { _mm512_loadu_epi32(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_i(self, p: *mut i32, a: __m512i) {
+        // SAFETY: 16 elements are writable by the caller's promise.
+        unsafe { _mm512_storeu_epi32(p, a) }
+    }
+    #[inline(always)]
+    unsafe fn load_u16(self, p: *const u16) -> __m512i {
+        // SAFETY: 16 elements are readable by the caller's promise.
+        unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_u16(self, p: *mut u16, a: __m512i) {
+        // SAFETY: 16 elements are writable by the caller's promise.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(a)) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, p: *const u8) -> __m512i {
+        // SAFETY: 16 bytes are readable by the caller's promise.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(self, p: *mut u8, a: __m512i) {
+        // SAFETY: 16 bytes are writable by the caller's promise.
+        unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(a)) }
+    }
+}

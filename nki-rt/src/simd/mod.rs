@@ -1,0 +1,128 @@
+//! Lanes: the operations that every instruction set provides, each defined to the last bit.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod element;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub use element::Element;
+pub(crate) use portable::Portable;
+
+/// Most lanes that any instruction set has.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// An instruction set, as a token: holding one proves that the processor has it.
+///
+/// Implementations and callers are `#[inline(always)]`, see [`crate::tier::Kernel`]. Arithmetic is IEEE 754 binary32
+/// with round to nearest even, subnormals kept; NaN payloads are not defined.
+#[allow(dead_code, reason = "the rows that use the rest follow")]
+pub(crate) trait Simd: Copy + 'static {
+    /// Number of 32-bit lanes.
+    const LANES: usize;
+    /// Lanes of f32.
+    type F: Copy;
+    /// Lanes of i32.
+    type I: Copy;
+    /// One truth value per lane.
+    type M: Copy;
+
+    // -- f32
+    fn splat(self, x: f32) -> Self::F;
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// `a * b + c`, one rounding.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a` if `a < b`, else `b` (so `b` when either is NaN).
+    fn lesser(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a` if `a > b`, else `b` (so `b` when either is NaN).
+    fn greater(self, a: Self::F, b: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even.
+    fn round(self, a: Self::F) -> Self::F;
+    /// Ordered `a < b`.
+    fn lt(self, a: Self::F, b: Self::F) -> Self::M;
+    /// Ordered `a == b`.
+    fn eq(self, a: Self::F, b: Self::F) -> Self::M;
+    /// Whether either is NaN.
+    fn unordered(self, a: Self::F, b: Self::F) -> Self::M;
+    /// Per lane, `a` where `mask` holds, else `b`.
+    fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
+
+    // -- i32
+    fn splat_i(self, x: i32) -> Self::I;
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn or_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn xor_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn shl<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Zero-filling right shift.
+    fn shr<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Sign-filling right shift.
+    fn sar<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Signed `a > b`.
+    fn gt_i(self, a: Self::I, b: Self::I) -> Self::M;
+    fn eq_i(self, a: Self::I, b: Self::I) -> Self::M;
+    fn select_i(self, mask: Self::M, a: Self::I, b: Self::I) -> Self::I;
+
+    // -- masks
+    fn and_m(self, a: Self::M, b: Self::M) -> Self::M;
+    fn or_m(self, a: Self::M, b: Self::M) -> Self::M;
+    fn any(self, a: Self::M) -> bool;
+
+    // -- between
+    fn to_bits(self, a: Self::F) -> Self::I;
+    fn of_bits(self, a: Self::I) -> Self::F;
+    /// Nearest even; exact up to 2^24.
+    fn to_float(self, a: Self::I) -> Self::F;
+    /// Nearest even; `i32::MIN` where the result does not fit or is NaN.
+    fn to_int(self, a: Self::F) -> Self::I;
+    /// binary16 in the low halves to f32, exact.
+    fn half_to_float(self, a: Self::I) -> Self::F;
+    /// f32 to binary16 in the low halves (high halves zero), nearest even; any NaN of the argument's sign.
+    fn float_to_half(self, a: Self::F) -> Self::I;
+
+    // -- memory. `n` lanes are read or written, the rest is zero; `n <= LANES`.
+    /// # Safety
+    /// `p` must be valid for reading `n` elements.
+    unsafe fn load_part(self, p: *const f32, n: usize) -> Self::F;
+    /// # Safety
+    /// `p` must be valid for writing `n` elements.
+    unsafe fn store_part(self, p: *mut f32, a: Self::F, n: usize);
+    /// # Safety
+    /// `p` must be valid for reading `LANES` elements.
+    unsafe fn load(self, p: *const f32) -> Self::F;
+    /// # Safety
+    /// `p` must be valid for writing `LANES` elements.
+    unsafe fn store(self, p: *mut f32, a: Self::F);
+    /// # Safety
+    /// `p` must be valid for reading `LANES` elements.
+    unsafe fn load_i(self, p: *const i32) -> Self::I;
+    /// # Safety
+    /// `p` must be valid for writing `LANES` elements.
+    unsafe fn store_i(self, p: *mut i32, a: Self::I);
+    /// Zero-extending load.
+    /// # Safety
+    /// `p` must be valid for reading `LANES` elements.
+    unsafe fn load_u16(self, p: *const u16) -> Self::I;
+    /// Stores the low halves.
+    /// # Safety
+    /// `p` must be valid for writing `LANES` elements.
+    unsafe fn store_u16(self, p: *mut u16, a: Self::I);
+    /// Zero-extending load.
+    /// # Safety
+    /// `p` must be valid for reading `LANES` elements.
+    unsafe fn load_u8(self, p: *const u8) -> Self::I;
+    /// Stores the low bytes.
+    /// # Safety
+    /// `p` must be valid for writing `LANES` elements.
+    unsafe fn store_u8(self, p: *mut u8, a: Self::I);
+}
