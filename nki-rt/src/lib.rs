@@ -12,14 +12,18 @@
 #![warn(missing_docs)]
 
 mod aligned;
+mod codec;
+mod convert;
+mod element;
 mod matmul;
 mod matrix;
 mod simd;
 mod tier;
 
 pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_slice_mut};
+pub use convert::{Format, convert, narrow, narrow_raw, widen, widen_raw};
+pub use element::Element;
 pub use half::{bf16, f16};
 pub use matmul::{Combine, matmul, matmul_raw};
 pub use matrix::{MatMut, MatRef};
-pub use simd::Element;
 pub use tier::Tier;

@@ -4,8 +4,10 @@
 //! binary32 rounding a step; then `c = s` or `c = c + s`. Register tiles keep that order per element, so the result
 //! is the same on every tier and for every tiling. The left operand is K-major, as the array holds it.
 
+use crate::codec::Codec;
+use crate::element::Element;
 use crate::matrix::{MatMut, MatRef};
-use crate::simd::{Element, MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Simd};
 use crate::tier::{Kernel, Tier};
 use std::cell::Cell;
 
@@ -83,7 +85,8 @@ pub unsafe fn matmul_raw<T: Element>(
     let a = Operand { data: a, stride: a_stride, cols: m };
     let b = Operand { data: b, stride: b_stride, cols: n };
     let c = Target { data: c, row: c_stride, col: 1, combine };
-    tier.run(TileProduct { k, a, b, c });
+    // SAFETY: the caller's promise is the kernel's.
+    unsafe { T::tile_product(tier, TileProduct { k, a, b, c }) }
 }
 
 /// A K-major operand: `k` rows of `cols` elements.
@@ -171,7 +174,7 @@ impl Target {
 }
 
 /// The whole product, as a kernel. The pointers satisfy the contract of [`matmul_raw`].
-struct TileProduct<T> {
+pub(crate) struct TileProduct<T> {
     k: usize,
     a: Operand<T>,
     b: Operand<T>,
@@ -224,7 +227,7 @@ unsafe fn tile<S: Simd, A: Element, B: Element, const MR: usize, const NV: usize
         unsafe {
             let mut row = [s.splat(0.0); NV];
             for (v, lanes) in row.iter_mut().enumerate() {
-                *lanes = B::load(s, b.wrapping_add(v * S::LANES));
+                *lanes = B::Codec::load(s, b.wrapping_add(v * S::LANES).cast());
             }
             for (m, sums) in sums.iter_mut().enumerate() {
                 let x = s.splat((*a.wrapping_add(m)).widen());
@@ -254,7 +257,7 @@ unsafe fn narrow_tile<S: Simd, T: Element, const MR: usize>(
     for k in 0..k {
         // SAFETY: row `k` of both operands is readable.
         unsafe {
-            let row = T::load_part(s, b.data.wrapping_add(k * b.stride), b.cols);
+            let row = T::Codec::load_part(s, b.data.wrapping_add(k * b.stride).cast(), b.cols);
             for (m, sums) in sums.iter_mut().enumerate() {
                 let x = s.splat((*a.data.wrapping_add(k * a.stride + m)).widen());
                 sums[0] = s.fma(x, row, sums[0]);
@@ -371,11 +374,11 @@ unsafe fn pack<S: Simd, T: Element>(s: S, k: usize, from: Operand<T>, width: usi
         // SAFETY: source columns below `cols` are readable, `row` has `width >= cols` elements.
         unsafe {
             while n + S::LANES <= cols {
-                s.store(row.as_mut_ptr().add(n), T::load(s, source.add(n)));
+                s.store(row.as_mut_ptr().add(n), T::Codec::load(s, source.add(n).cast()));
                 n += S::LANES;
             }
             if n < cols {
-                let lanes = T::load_part(s, source.add(n), cols - n);
+                let lanes = T::Codec::load_part(s, source.add(n).cast(), cols - n);
                 s.store_part(row.as_mut_ptr().add(n), lanes, S::LANES.min(width - n));
                 n = (n + S::LANES).min(width);
             }
