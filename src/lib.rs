@@ -1,1 +1,4 @@
 //! nki
+#![forbid(unsafe_code)]
+
+pub mod args;
