@@ -181,6 +181,8 @@ pub struct RegData {
 }
 
 /// An operand of an instruction; which forms are legal at a position is in the op table.
+// Nearly every operand is a view: a box would cost an allocation for each.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
     /// An optional operand that is absent.

@@ -20,6 +20,7 @@ pub mod op;
 pub mod sem;
 pub mod target;
 pub mod tensor;
+pub mod text;
 pub mod view;
 
 pub use affine::Affine;

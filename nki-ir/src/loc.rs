@@ -6,6 +6,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Loc(pub u32);
 
+impl Loc {
+    /// No position: an index that no table has.
+    pub const UNKNOWN: Loc = Loc(u32::MAX);
+}
+
 /// Index of a call frame in a kernel's [`LocTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame(pub u32);
@@ -44,8 +49,11 @@ pub struct SourceLoc {
     pub line: u32,
     pub column: u32,
     /// Innermost first: kernel name, and where it was called from.
-    pub stack: Vec<(String, Option<(String, u32, u32)>)>,
+    pub stack: Vec<(String, Option<CallSite>)>,
 }
+
+/// File, line and column of a call.
+pub type CallSite = (String, u32, u32);
 
 impl LocTable {
     /// Interns a position. Recent positions are found without a search of the whole table.
