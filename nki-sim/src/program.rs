@@ -2,6 +2,22 @@
 //!
 //! Streams are structured: a loop or branch is a node with a body, executed by that stream's own sequencer. Loop counters are
 //! registers of the stream; addresses and semaphore values may be affine in them. Streams meet only at semaphores.
+//!
+//! What orders two instructions (machine.md 13.1, 14.3 to 14.8; the verifier proves programs against exactly this):
+//!
+//! 1. Streams issue in order. The data path of one engine also *completes* in order, so a signal of an instruction tells that
+//!    everything issued to that data path before it is visible too, and one counting semaphore per engine suffices.
+//! 2. Write after read and write after write on one data path need nothing. **Read after write on one data path needs a
+//!    semaphore** like any other dependence (the wait is cheap: `sync.same_engine_ns`), except a matmul that accumulates
+//!    onto the matmuls before it, and reduce registers.
+//! 3. Signals of data instructions fire when the result is visible. `Sync`, register and loop nodes run in the sequencer, which does not
+//!    wait for its data path: their signals say nothing about data instructions issued before them. Signals of a loop or
+//!    branch node fire when the sequencer leaves it.
+//! 4. A DMA transfer starts after its trigger and is complete when its semaphore has got all 16 increments. Transfers are not
+//!    ordered with one another, not even on one queue. If several transfers that add to one semaphore can be in flight, a
+//!    wait proves a transfer complete only if the value cannot be reached without its last increment: wait for the sum
+//!    of all of them, or give each buffer slot a semaphore of its own.
+//! 5. Semaphores start at 0 and only count up.
 
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Attr, BufKind, Space};
@@ -108,6 +124,8 @@ pub enum DynamicAccess {
 }
 
 /// An operand of a machine instruction.
+// Nearly every operand is an access; boxing it would cost more than the few immediates save.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum MOperand {
     None,
@@ -125,7 +143,7 @@ pub struct Wait {
 }
 
 /// Adds to a semaphore when the instruction's result is visible (machine.md 14.4). A DMA transfer adds 1 from each of the
-/// 16 DMA engines, so `add` is 16 there.
+/// 16 DMA engines, so `add` is exactly 16 there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
     pub sem: Sem,
