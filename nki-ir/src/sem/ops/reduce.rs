@@ -1,0 +1,119 @@
+//! Reductions along the free axis: tensor_reduce (isa.md 9.3.1) and the reduce registers (section 6).
+
+use super::super::exec::Exec;
+use super::super::{Fault, Span, alu, fault, identity};
+use crate::diag::Code;
+use crate::op::{AluOp, Engine, ReduceCmd};
+
+/// isa.md 9.3.1: `data` is `(P, A, R)` with `A` the elements of `dst`; folds the R values in ascending order, starting from
+/// the first.
+pub(super) fn tensor_reduce(e: &mut Exec) -> Result<(), Fault> {
+    let (dst, data) = (e.tile("dst")?, e.tile("data")?);
+    let (kept, n) = (dst.row_elements(), data.row_elements());
+    if dst.parts != data.parts || kept == 0 || n == 0 || n % kept != 0 {
+        let got = format!("({}, {kept}) from ({}, {n})", dst.parts, data.parts);
+        return fault(Code::Shape, format!("cannot reduce to {got}"));
+    }
+    let (op, negate) = (e.alu("op")?, e.flag("negate")?);
+    if !op.is_reduction() {
+        return fault(Code::Operator, format!("{op} is not a reduction"));
+    }
+    if op.is_bitvec() {
+        return reduce_bits(e, op, dst, data);
+    }
+    e.castable(&[dst, data])?;
+    let (mut row, mut out) = (vec![0.0; n], vec![0.0; kept]);
+    for p in 0..dst.parts {
+        e.load(data, p, &mut row);
+        for (o, group) in out.iter_mut().zip(row.chunks_exact(n / kept)) {
+            let r = alu::fold(op, group[0], &group[1..]);
+            *o = if negate { -r } else { r };
+        }
+        e.store(dst, p, &out);
+    }
+    Ok(())
+}
+
+fn reduce_bits(e: &mut Exec, op: AluOp, dst: &Span, data: &Span) -> Result<(), Fault> {
+    same_width(&[dst, data])?;
+    let width = dst.dtype.bytes();
+    let (kept, n) = (dst.row_elements(), data.row_elements());
+    let (mut row, mut out) = (vec![0; n], vec![0; kept]);
+    for p in 0..dst.parts {
+        e.load_bits(data, p, &mut row);
+        for (o, group) in out.iter_mut().zip(row.chunks_exact(n / kept)) {
+            *o = group[1..].iter().fold(group[0], |a, &v| alu::apply_bits(op, a, v, width));
+        }
+        e.store_bits(dst, p, &out);
+    }
+    Ok(())
+}
+
+/// Bitvec operators need integers of one width (isa.md section 4 rule 7).
+pub(super) fn same_width(spans: &[&Span]) -> Result<(), Fault> {
+    if let Some(s) = spans.iter().find(|s| !s.dtype.is_int()) {
+        return fault(Code::Dtype, format!("a bitvec operator on {}", s.dtype));
+    }
+    if spans.iter().any(|s| s.dtype.bytes() != spans[0].dtype.bytes()) {
+        return fault(Code::Dtype, "a bitvec operator on integers of different widths");
+    }
+    Ok(())
+}
+
+/// What an instruction does to its engine's reduce registers, lane by lane: `acc_step` of isa.md section 6.
+pub(super) struct Accumulator {
+    cmd: ReduceCmd,
+    op: AluOp,
+}
+
+impl Accumulator {
+    pub fn begin(cmd: ReduceCmd, op: AluOp) -> Accumulator {
+        Accumulator { cmd, op }
+    }
+    /// Takes the float32 results of partition `p`. `init` is read by load_reduce.
+    pub fn row(&mut self, e: &mut Exec, p: u32, init: f32, values: &[f32]) -> Result<(), Fault> {
+        let (engine, lane) = (e.call.engine, p as usize);
+        let Some(registers) = e.state.registers(engine) else {
+            return fault(Code::Engine, format!("{engine} has no reduce registers"));
+        };
+        let start = match self.cmd {
+            ReduceCmd::Idle => {
+                // An idle VectorE instruction may disturb the register; ScalarE keeps it.
+                if engine == Engine::Vector {
+                    registers.defined[lane] = false;
+                }
+                return Ok(());
+            }
+            ReduceCmd::Reset | ReduceCmd::ResetReduce => identity(self.op),
+            ReduceCmd::LoadReduce => init,
+            ReduceCmd::Reduce if registers.defined[lane] => registers.values[lane],
+            ReduceCmd::Reduce => return undefined(engine, p),
+        };
+        let values = if self.cmd == ReduceCmd::Reset { &[] } else { values };
+        registers.values[lane] = alu::fold(self.op, start, values);
+        registers.defined[lane] = true;
+        Ok(())
+    }
+}
+
+/// Writes the registers to `reduce_res`, after all of dst: the two may be the same storage.
+pub(super) fn readout(e: &mut Exec, reduce_res: Option<&Span>, negate: bool) -> Result<(), Fault> {
+    let Some(span) = reduce_res else { return Ok(()) };
+    e.castable(&[span])?;
+    for p in 0..span.parts {
+        let engine = e.call.engine;
+        let (value, defined) = match e.state.registers(engine) {
+            Some(r) => (r.values[p as usize], r.defined[p as usize]),
+            None => (0.0, false),
+        };
+        if !defined {
+            return undefined(engine, p);
+        }
+        e.store(span, p, &[if negate { -value } else { value }]);
+    }
+    Ok(())
+}
+
+fn undefined(engine: Engine, lane: u32) -> Result<(), Fault> {
+    fault(Code::ReduceCmd, format!("the reduce register of lane {lane} of the {engine} engine is undefined"))
+}

@@ -1,0 +1,172 @@
+//! TensorE: matrix products and transposes (isa.md 9.1).
+
+use super::super::access::Walker;
+use super::super::exec::Exec;
+use super::super::{Fault, Span, fault};
+use crate::diag::Code;
+use crate::op::{Engine, MatmulPerf};
+use crate::target::Gen;
+use nki_rt::{Combine, MatMut, MatRef, Tier};
+
+/// isa.md 9.1.1: `dst[m, n] (+)= Σ stationary[k, m] · moving[k, n]`: exact products, ascending k, one float32 rounding an
+/// addition; PSUM adds the finished sum. In double_row mode the contraction runs over `(j, k)`, j outermost.
+pub(super) fn nc_matmul(e: &mut Exec) -> Result<(), Fault> {
+    let (dst, stationary, moving) = (e.tile("dst")?, e.tile("stationary")?, e.tile("moving")?);
+    let halves = if *e.perf_ref("perf_mode")? == MatmulPerf::DoubleRow { 2 } else { 1 };
+    let product = Product::new(dst, stationary, moving, halves)?;
+    e.castable(&[dst, stationary, moving])?;
+    if e.state.check_claims {
+        for (flag, name, span) in
+            [("is_stationary_onezero", "stationary", stationary), ("is_moving_onezero", "moving", moving)]
+        {
+            if e.flag(flag)? {
+                check_onezero(e, name, span)?;
+            }
+        }
+    }
+    if e.flag("is_transpose")? && e.call.generation >= Gen::Gen3 {
+        if product.n != product.k || halves != 1 {
+            return fault(Code::Shape, "moving is not square in transpose mode");
+        }
+        if e.state.check_claims {
+            check_identity(e, moving)?;
+        }
+        return move_transposed(e, dst, stationary);
+    }
+    let moving = load_halves(e, moving, halves);
+    let accumulate = e.call.accumulate && !e.flag("is_transpose")?;
+    product.run(e, &load_halves(e, stationary, halves), &moving, accumulate);
+    Ok(())
+}
+
+/// isa.md 9.1.3: `dst[f, p] = data[p, f]`, bit for bit, except that TensorE of gen2 multiplies by an identity matrix.
+pub(super) fn nc_transpose(e: &mut Exec) -> Result<(), Fault> {
+    let (dst, data) = (e.tile("dst")?, e.tile("data")?);
+    let (parts, n) = (data.parts as usize, data.row_elements());
+    if (dst.parts as usize, dst.row_elements()) != (n, parts) {
+        let got = (dst.parts, dst.row_elements());
+        return fault(Code::Shape, format!("dst is {} x {}, data {parts} x {n}", got.0, got.1));
+    }
+    if e.call.engine != Engine::Tensor || e.call.generation >= Gen::Gen3 {
+        return move_transposed(e, dst, data);
+    }
+    e.castable(&[dst, data])?;
+    let mut identity = vec![0.0; parts * parts];
+    identity.iter_mut().step_by(parts + 1).for_each(|x| *x = 1.0);
+    let product = Product { dst, k: parts, m: n, n: parts };
+    product.run(e, &load_halves(e, data, 1), &identity, false);
+    Ok(())
+}
+
+/// The shape of a product and where it goes. `k` counts both halves of a double row.
+struct Product<'a> {
+    dst: &'a Span,
+    k: usize,
+    m: usize,
+    n: usize,
+}
+
+impl<'a> Product<'a> {
+    fn new(dst: &'a Span, stationary: &Span, moving: &Span, halves: usize) -> Result<Self, Fault> {
+        let (m, n) = (stationary.row_elements() / halves, moving.row_elements() / halves);
+        let whole = m * halves == stationary.row_elements() && n * halves == moving.row_elements();
+        let fits = (dst.parts as usize, dst.row_elements()) == (m, n);
+        if !whole || !fits || stationary.parts != moving.parts {
+            let [s, x, d] = [stationary, moving, dst].map(|t| format!("({}, {})", t.parts, t.row_elements()));
+            return fault(Code::Shape, format!("stationary {s} and moving {x} do not give dst {d}"));
+        }
+        Ok(Product { dst, k: halves * stationary.parts as usize, m, n })
+    }
+
+    /// `dst (+)= stationaryᵀ · moving`, both row-major `[k, ..]`.
+    fn run(&self, e: &mut Exec, stationary: &[f32], moving: &[f32], accumulate: bool) {
+        let (k, m, n) = (self.k, self.m, self.n);
+        let mut sums = vec![0.0; m * n];
+        let a = MatRef::dense(stationary, k, m);
+        let b = MatRef::dense(moving, k, n);
+        nki_rt::matmul(Tier::best(), a, b, MatMut::dense(&mut sums, m, n), Combine::Overwrite);
+        let mut old = vec![0.0; if accumulate { n } else { 0 }];
+        for (p, row) in sums.chunks_exact_mut(n.max(1)).enumerate() {
+            if accumulate {
+                e.load(self.dst, p as u32, &mut old);
+                row.iter_mut().zip(&old).for_each(|(s, o)| *s += o);
+            }
+            e.store(self.dst, p as u32, row);
+        }
+    }
+}
+
+/// An operand of a product as a dense `[halves · parts, elements / halves]` matrix: all partitions of the first half, then
+/// of the second.
+fn load_halves(e: &Exec, span: &Span, halves: usize) -> Vec<f32> {
+    let (parts, n) = (span.parts as usize, span.row_elements());
+    let mut out = vec![0.0; parts * n];
+    if halves == 1 {
+        for (p, row) in out.chunks_exact_mut(n.max(1)).enumerate() {
+            e.load(span, p as u32, row);
+        }
+        return out;
+    }
+    let (mut row, width) = (vec![0.0; n], n / halves);
+    for p in 0..parts {
+        e.load(span, p as u32, &mut row);
+        for (j, half) in row.chunks_exact(width.max(1)).enumerate() {
+            out[(j * parts + p) * width..][..width].copy_from_slice(half);
+        }
+    }
+    out
+}
+
+/// Moves bits: row f of `dst` becomes column f of `data`. A destination of wider elements gets zero upper bytes (FP8 in
+/// 16-bit PSUM slots).
+fn move_transposed(e: &mut Exec, dst: &Span, data: &Span) -> Result<(), Fault> {
+    let (parts, n) = (data.parts as usize, data.row_elements());
+    let widens_fp8 = data.dtype.bytes() == 1 && dst.dtype.bytes() == 2;
+    if data.dtype.bytes() != dst.dtype.bytes() && !widens_fp8 {
+        return fault(
+            Code::Dtype,
+            format!("a transpose moves bits, but data is {} and dst {}", data.dtype, dst.dtype),
+        );
+    }
+    let mut bits = vec![0u32; parts * n];
+    for (p, row) in bits.chunks_exact_mut(n.max(1)).enumerate() {
+        e.load_bits(data, p as u32, row);
+    }
+    let mut column = vec![0u32; parts];
+    for f in 0..n {
+        for (p, x) in column.iter_mut().enumerate() {
+            *x = bits[p * n + f];
+        }
+        e.store_bits(dst, f as u32, &column);
+    }
+    Ok(())
+}
+
+/// The hint that a matrix holds only zeros and ones (checked in strict mode).
+fn check_onezero(e: &Exec, name: &str, span: &Span) -> Result<(), Fault> {
+    let mut row = vec![0.0; span.row_elements()];
+    for p in 0..span.parts {
+        e.load(span, p, &mut row);
+        if let Some(f) = row.iter().position(|&x| x != 0.0 && x != 1.0) {
+            let x = row[f];
+            return fault(Code::Parameter, format!("{name} is declared 0/1 but element ({p}, {f}) is {x}"));
+        }
+    }
+    Ok(())
+}
+
+/// The moving operand of a transpose is an identity matrix (checked in strict mode).
+fn check_identity(e: &Exec, moving: &Span) -> Result<(), Fault> {
+    let mut row = vec![0.0; moving.row_elements()];
+    let mut walk = Walker::all(moving);
+    for p in 0..moving.parts as usize {
+        walk.read_f32(e.mem.bytes(moving.mem), moving.dtype, &mut row);
+        if let Some(f) = (0..row.len()).find(|&f| row[f] != f32::from(u8::from(f == p))) {
+            return fault(
+                Code::Parameter,
+                format!("moving is no identity matrix: element ({p}, {f}) is {}", row[f]),
+            );
+        }
+    }
+    Ok(())
+}
