@@ -1,1 +1,11 @@
-//! kernels
+//! Kernels for Trainium-class NeuronCores, written in the language of crate `nki`.
+//!
+//! One folder a kernel: `kernel.rs` (the annotated function), `reference.rs` (what it computes, in plain `f64`),
+//! `tests.rs`, and `DESIGN.md` (how it uses the machine, and why).
+#![forbid(unsafe_code)]
+
+pub mod add;
+pub mod matmul;
+pub mod mlp;
+pub mod rmsnorm;
+pub mod softmax;
