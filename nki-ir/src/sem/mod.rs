@@ -17,7 +17,7 @@ mod state;
 
 pub use engine::{OperandFacts, engine_of};
 pub use span::{Memory, Span};
-pub use state::{LANES, Registers, Rounding, State, identity};
+pub use state::{LANES, Registers, Rounding, State, identity, salt};
 
 use crate::diag::Code;
 use crate::kernel::Attr;

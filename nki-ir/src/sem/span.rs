@@ -102,6 +102,17 @@ impl Span {
             _ => false,
         }
     }
+    /// The raw bytes of all elements in row-major order. The span has been checked against `bytes`.
+    pub(crate) fn read(&self, bytes: &[u8]) -> Vec<u8> {
+        let width = self.dtype.bytes();
+        let mut out = vec![0; self.elements() * width];
+        super::access::Walker::all(self).read_raw(bytes, width, &mut out);
+        out
+    }
+    /// Writes raw bytes to all elements in row-major order; `data` has as many.
+    pub(crate) fn write(&self, bytes: &mut [u8], data: &[u8]) {
+        super::access::Walker::all(self).write_raw(bytes, self.dtype.bytes(), data);
+    }
     /// Calls `f(first byte, bytes)` for maximal contiguous ranges, in order of addresses within each dimension.
     pub fn for_each_range(&self, mut f: impl FnMut(usize, usize)) {
         let width = self.dtype.bytes() as i64;

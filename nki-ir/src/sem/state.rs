@@ -95,6 +95,13 @@ impl Stream {
     }
 }
 
+/// The [`salt`](super::Call::salt) of an instruction of tile IR in one turn of the loops around it (values of the loop
+/// variables, outermost first; the number of the turn for a `while` loop). Executors of the same kernel that use this
+/// round alike, in whatever order they execute.
+pub fn salt(inst: u32, turns: impl IntoIterator<Item = i64>) -> u64 {
+    turns.into_iter().fold(mix(inst.into()), |s, t| mix(s ^ t as u64))
+}
+
 /// 2^64 divided by the golden ratio: the increment of the SplitMix64 generator, whose output function is [`mix`].
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
