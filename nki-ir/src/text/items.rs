@@ -124,7 +124,7 @@ impl Parser<'_> {
                     let start = self.token.pos;
                     let depth = blocks.len();
                     if !fresh && !self.token.first {
-                        let _ = self.unexpected::<()>("a new line");
+                        let _ = self.unexpected::<()>("`,` or a new line");
                         self.skip_line(start);
                     } else if self.statement(&mut blocks).is_err()
                         && self.skip_line(start)

@@ -225,11 +225,17 @@ impl Parser<'_> {
                 return self.fail_help(pos, Code::Syntax, message, Some(help));
             };
             let hi = self.int::<i64>("the end of a range")?;
-            match u32::try_from(i128::from(hi) - i128::from(lo)) {
+            let size = i128::from(hi) - i128::from(lo);
+            match u32::try_from(size) {
                 Ok(count) => count,
-                Err(_) => {
-                    return self.fail(pos, Code::OutOfBounds, format!("the range {lo}:{hi} is not one"));
+                Err(_) if size < 0 => {
+                    return self.fail(
+                        pos,
+                        Code::OutOfBounds,
+                        format!("the range {lo}:{hi} ends before it starts"),
+                    );
                 }
+                Err(_) => return self.fail(pos, Code::Limit, format!("the range {lo}:{hi} is too long")),
             }
         } else {
             return Ok(AxisSlice::index(start));
@@ -328,6 +334,7 @@ impl Parser<'_> {
         let Some(slot) = row.attr(name) else {
             let names = row.attrs.iter().map(|a| a.name);
             let help = match closest(name, names.clone()) {
+                _ if name == "engine" => format!("an engine is written `{}.vector`", row.name),
                 Some(near) => format!("did you mean `{near}`?"),
                 None if row.attrs.is_empty() => format!("`{}` has no attributes", row.name),
                 None => format!("its attributes are {}", names.collect::<Vec<_>>().join(", ")),

@@ -1,0 +1,357 @@
+//! Runs every `.nkir` file under `tests/filetests`.
+//!
+//! The comments at the top of a file say what to do with it and what must come of it:
+//!
+//! ```text
+//! ; test verify                                   one line per test, see `TESTS`
+//! ; target trn2                                   one line per target; trn2 if there is none
+//! ; expect error nki::shape at 12:3: has 4 columns
+//! ```
+//!
+//! `expect` lines are the findings, in order: severity, code, place (`line:column` in the file itself, `file:line:column`
+//! elsewhere, nothing if the finding has none), and a part of the message. `expect ok`, or no such line, is no findings.
+//! Other lines of the header are plain comments; they do not start with a directive's word.
+//!
+//! `NKI_BLESS=1 cargo test --test filetests` rewrites the `expect` lines (and bodies, for tests that have a canonical one) to
+//! what happens: look at the difference before you commit it. `NKI_FILETEST=part` runs the files whose path contains `part`.
+
+use nki_ir::diag::{Diagnostic, Diagnostics, Severity};
+use nki_ir::text::{self, PrintOptions, Printer};
+use nki_ir::{Kernel, Target};
+use std::path::{Path, PathBuf};
+
+/// What a test may do with a file whose text parses.
+type Run = fn(&Case, &Kernel, Target) -> Outcome;
+
+/// Every test by the name that files use.
+const TESTS: &[(&str, Run)] = &[("parse", parse), ("print", print)];
+
+/// Outcome of one test for one target.
+#[derive(Default)]
+struct Outcome {
+    findings: Vec<Finding>,
+    /// What the file below its header should be, if the test knows.
+    body: Option<String>,
+    /// Failures that no `expect` line can cover.
+    broken: Vec<String>,
+}
+
+/// The text parses: nothing more is asked.
+fn parse(_: &Case, _: &Kernel, _: Target) -> Outcome {
+    Outcome::default()
+}
+
+/// The file is what its kernel prints as, with positions if the file has any, and printing is stable.
+fn print(case: &Case, kernel: &Kernel, _: Target) -> Outcome {
+    let options = PrintOptions { locations: case.text.contains("loc(") };
+    let body = Printer::new(kernel, options).kernel();
+    let mut broken = Vec::new();
+    let full = text::print(kernel);
+    match text::parse(&full, &case.name) {
+        Ok(again) if text::print(&again) != full => broken.push("printing again gives another text".into()),
+        Ok(_) => {}
+        Err(errors) => broken.push(format!("the printed text does not parse:\n{errors}\n{full}")),
+    }
+    Outcome { body: Some(body), broken, ..Outcome::default() }
+}
+
+/// A finding as an `expect` line has it.
+#[derive(Clone, PartialEq)]
+struct Finding {
+    /// `error nki::shape`
+    what: String,
+    at: Option<String>,
+    message: String,
+}
+
+impl Finding {
+    fn new(d: &Diagnostic, file: &str) -> Finding {
+        let severity = if d.severity == Severity::Error { "error" } else { "warning" };
+        let at = d
+            .at
+            .as_ref()
+            .map(|at| if at.file == file { format!("{}:{}", at.line, at.column) } else { at.to_string() });
+        let message = d.message.lines().next().unwrap_or_default().trim().to_string();
+        Finding { what: format!("{severity} {}", d.code), at, message }
+    }
+
+    /// `error CODE [at PLACE]: MESSAGE`
+    fn parse(line: &str) -> Result<Finding, String> {
+        let (head, message) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
+        let (what, at) = match head.split_once(" at ") {
+            Some((what, at)) => (what, Some(at.trim().to_string())),
+            None => (head, None),
+        };
+        let known = what.split_once(' ').is_some_and(|(severity, code)| {
+            matches!(severity, "error" | "warning")
+                && code.starts_with("nki::")
+                && code.parse::<nki_ir::Code>().is_ok()
+        });
+        if !known {
+            return Err(format!("cannot read `expect {line}`"));
+        }
+        Ok(Finding { what: what.into(), at, message: message.trim().into() })
+    }
+
+    fn line(&self) -> String {
+        let at = self.at.as_ref().map_or(String::new(), |at| format!(" at {at}"));
+        format!("{}{at}: {}", self.what, self.message)
+    }
+
+    /// Whether `self`, as expected, describes `found`.
+    fn covers(&self, found: &Finding) -> bool {
+        self.what == found.what && self.at == found.at && found.message.contains(&self.message)
+    }
+
+    /// The finding as it will be when the file has `delta` more lines above it.
+    fn shifted(mut self, delta: isize) -> Finding {
+        let place = self.at.as_ref().and_then(|at| {
+            let (line, column) = at.split_once(':')?;
+            let line: usize = line.parse().ok()?;
+            Some(format!("{}:{column}", line.checked_add_signed(delta)?))
+        });
+        self.at = place.or(self.at);
+        self
+    }
+}
+
+/// A file with its directives.
+struct Case {
+    name: String,
+    text: String,
+    tests: Vec<(&'static str, Run)>,
+    targets: Vec<Target>,
+    expected: Vec<Finding>,
+    /// Bytes of the header.
+    header: usize,
+}
+
+impl Case {
+    fn new(name: &str, text: String) -> Result<Case, String> {
+        let mut case = Case {
+            name: name.into(),
+            tests: Vec::new(),
+            targets: Vec::new(),
+            expected: Vec::new(),
+            header: header(&text).len(),
+            text,
+        };
+        for line in case.text[..case.header].lines() {
+            let line = line.trim_start_matches([';', ' ']).trim_end();
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match word {
+                "test" => match TESTS.iter().find(|t| t.0 == rest) {
+                    Some(test) => case.tests.push(*test),
+                    None => return Err(format!("there is no test `{rest}`")),
+                },
+                "target" => {
+                    let target = rest.parse().map_err(|()| format!("there is no target `{rest}`"))?;
+                    case.targets.push(target);
+                }
+                "expect" if rest == "ok" => {}
+                "expect" => case.expected.push(Finding::parse(rest)?),
+                _ => {}
+            }
+        }
+        if case.tests.is_empty() {
+            return Err("the header has no `; test ..` line".into());
+        }
+        if case.targets.is_empty() {
+            case.targets.push(Target::Trn2);
+        }
+        Ok(case)
+    }
+
+    /// Runs the tests. `Ok(Some)`: the blessed text differs from the file.
+    fn run(&self, bless: bool) -> Result<Option<String>, String> {
+        let mut found: Option<Vec<Finding>> = None;
+        let mut body = None;
+        for target in &self.targets {
+            let (findings, canonical) = self.on(*target)?;
+            body = canonical.or(body);
+            if found.as_ref().is_some_and(|f| *f != findings) {
+                return Err(format!("{target} finds other things than {}", self.targets[0]));
+            }
+            found = Some(findings);
+        }
+        let found = found.unwrap_or_default();
+        if bless {
+            let text = self.blessed(&found, body.as_deref());
+            return Ok((text != self.text).then_some(text));
+        }
+        let same =
+            found.len() == self.expected.len() && self.expected.iter().zip(&found).all(|(e, f)| e.covers(f));
+        if !same {
+            let lines = |list: &[Finding]| match list {
+                [] => "  ok\n".to_string(),
+                list => list.iter().map(|f| format!("  {}\n", f.line())).collect(),
+            };
+            return Err(format!("expected\n{}found\n{}", lines(&self.expected), lines(&found)));
+        }
+        let own = without_comments(&self.text[self.header..]);
+        match body {
+            Some(body) if without_comments(&body) != own => Err(format!("prints as\n{body}")),
+            _ => Ok(None),
+        }
+    }
+
+    fn on(&self, target: Target) -> Result<(Vec<Finding>, Option<String>), String> {
+        let list = |d: Diagnostics| d.iter().map(|d| Finding::new(d, &self.name)).collect::<Vec<_>>();
+        let kernel = match text::parse(&self.text, &self.name) {
+            Ok(kernel) => kernel,
+            Err(errors) => return Ok((list(errors), None)),
+        };
+        let (mut findings, mut body) = (Vec::new(), None);
+        for (_, run) in &self.tests {
+            let outcome = run(self, &kernel, target);
+            if !outcome.broken.is_empty() {
+                return Err(outcome.broken.join("\n"));
+            }
+            findings.extend(outcome.findings);
+            body = outcome.body.or(body);
+        }
+        Ok((findings, body))
+    }
+
+    /// The file with `expect` lines (after all other directives) and body as found.
+    fn blessed(&self, found: &[Finding], body: Option<&str>) -> String {
+        let is_expect = |line: &&str| line.trim_start_matches([';', ' ']).starts_with("expect ");
+        let (old, kept): (Vec<&str>, Vec<&str>) = self.text[..self.header].lines().partition(is_expect);
+        let delta = found.len().max(1) as isize - old.len() as isize;
+        let mut out: String = kept.iter().map(|line| format!("{line}\n")).collect();
+        if found.is_empty() {
+            out.push_str("; expect ok\n");
+        }
+        for (i, finding) in found.iter().enumerate() {
+            // An expectation that holds keeps its wording.
+            let expected = self.expected.get(i).filter(|e| e.covers(finding));
+            let message = expected.map_or(&finding.message, |e| &e.message).clone();
+            out.push_str(&format!(
+                "; expect {}\n",
+                Finding { message, ..finding.clone().shifted(delta) }.line()
+            ));
+        }
+        out.push_str(body.unwrap_or(&self.text[self.header..]));
+        out
+    }
+}
+
+/// The comment lines that a text starts with.
+fn header(text: &str) -> &str {
+    let lines = text.split_inclusive('\n').take_while(|line| line.starts_with(';'));
+    &text[..lines.map(str::len).sum()]
+}
+
+/// The lines of a text without comments, trailing blanks and empty lines.
+fn without_comments(text: &str) -> Vec<String> {
+    let mut quoted = false;
+    let bare = |line: &str| {
+        let end = line.char_indices().find(|(i, c)| {
+            quoted ^= *c == '"' && !line[..*i].ends_with('\\');
+            *c == ';' && !quoted
+        });
+        line[..end.map_or(line.len(), |(i, _)| i)].trim_end().to_string()
+    };
+    text.lines().map(bare).filter(|line| !line.is_empty()).collect()
+}
+
+/// All `.nkir` files under `dir`, in order of their names.
+fn files(dir: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut entries = std::fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files(&path, out)?;
+        } else if path.extension().is_some_and(|e| e == "nkir") {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn files_do_what_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests");
+    let bless = std::env::var("NKI_BLESS").is_ok_and(|v| v == "1");
+    let only = std::env::var("NKI_FILETEST").unwrap_or_default();
+    let mut paths = Vec::new();
+    files(&root, &mut paths).expect("the folder of filetests can be read");
+    let (mut failures, mut ran, mut blessed) = (Vec::new(), 0, 0);
+    for path in paths {
+        let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        if !name.contains(&only) {
+            continue;
+        }
+        ran += 1;
+        let text = std::fs::read_to_string(&path).map_err(|e| e.to_string());
+        match text.and_then(|text| Case::new(&name, text)?.run(bless)) {
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                blessed += 1;
+                std::fs::write(&path, text).expect("a blessed file can be written");
+            }
+            Err(why) => failures.push(format!("tests/filetests/{name}: {why}")),
+        }
+    }
+    println!("{ran} files, {blessed} blessed");
+    assert!(ran > 0, "no file under tests/filetests matches `{only}`");
+    assert!(failures.is_empty(), "{} of {ran} files fail\n\n{}\n", failures.len(), failures.join("\n\n"));
+}
+
+// The harness itself: what is wrong in a file is seen.
+
+const BODY: &str = "nki-ir 1\n\nkernel @k() {\n  memset %x, 0.0\n}\n";
+
+fn run(text: &str, bless: bool) -> Result<Option<String>, String> {
+    Case::new("t.nkir", text.into())?.run(bless)
+}
+
+#[test]
+fn expectations_must_hold_exactly() {
+    let expect = |lines: &str| run(&format!("; test parse\n{lines}{BODY}"), false);
+    assert_eq!(expect("; expect error nki::undefined at 6:10: `%x` is not\n"), Ok(None));
+    for wrong in [
+        "",
+        "; expect ok\n",
+        "; expect error nki::shape at 6:10: `%x` is not\n",
+        "; expect warning nki::undefined at 6:10: `%x` is not\n",
+        "; expect error nki::undefined at 6:11: `%x` is not\n",
+        "; expect error nki::undefined: `%x` is not\n",
+        "; expect error nki::undefined at 6:10: something else\n",
+        "; expect error nki::undefined at 7:10:\n; expect error nki::undefined at 7:10:\n",
+        "; expect error nki::undefinde at 6:10:\n",
+        "; target trn9\n",
+        "; test none\n",
+    ] {
+        assert!(expect(wrong).is_err(), "{wrong}");
+    }
+    assert!(run(BODY, false).is_err(), "a file without a test");
+}
+
+#[test]
+fn blessing_gives_a_file_that_passes() {
+    let blessed = run(&format!("; test parse\n; why\n{BODY}"), true).unwrap().unwrap();
+    assert_eq!(
+        header(&blessed),
+        "; test parse\n; why\n; expect error nki::undefined at 7:10: `%x` is not defined here\n"
+    );
+    assert_eq!(run(&blessed, false), Ok(None));
+    assert_eq!(run(&blessed, true), Ok(None));
+    // More expectations than findings: the places move up.
+    let two = format!(
+        "; test parse\n; expect error nki::shape at 1:1:\n; expect error nki::undefined at 1:1:\n{BODY}"
+    );
+    assert_eq!(run(&run(&two, true).unwrap().unwrap(), false), Ok(None));
+    // The wording of an expectation that holds is kept.
+    let short = format!("; test parse\n; expect error nki::undefined at 6:10: `%x`\n{BODY}");
+    assert_eq!(run(&short, true), Ok(None));
+}
+
+#[test]
+fn a_text_that_is_not_canonical_is_seen_and_blessed() {
+    let text = "; test print\nnki-ir 1\nkernel  @k( ) { ; why\n  reg %r :i32 }";
+    assert!(run(text, false).unwrap_err().starts_with("prints as\n"));
+    let blessed = run(text, true).unwrap().unwrap();
+    assert_eq!(blessed, "; test print\n; expect ok\nnki-ir 1\n\nkernel @k() {\n  reg %r: i32\n}\n");
+    assert_eq!(run(&blessed, false), Ok(None));
+}
