@@ -8,9 +8,13 @@
 //! Reading order: [`program`] (what runs), [`constants`] and [`cost`] (how long one instruction takes).
 #![forbid(unsafe_code)]
 
+mod access;
+mod code;
 pub mod constants;
 pub mod cost;
 pub mod program;
+pub mod verify;
 
 pub use constants::Constants;
 pub use program::Program;
+pub use verify::{Proof, VerifiedProgram, VerifyOptions, verify, verify_with};

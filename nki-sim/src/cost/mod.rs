@@ -9,7 +9,8 @@ mod pe;
 mod stream;
 
 pub use dma::{DmaCost, Share, dma_cost};
-pub(crate) use face::Face;
+pub(crate) use dma::{DmaShape, dma_shape, sides};
+pub(crate) use face::{Face, is_indexed};
 pub use pe::{MatmulCost, matmul_cost};
 
 use crate::constants::Constants;
