@@ -1,0 +1,382 @@
+//! Allocate: SBUF and PSUM addresses for every instance, HBM addresses for tensors.
+//!
+//! All instances of one source buffer form an *arena* of `d` equal slots that is reserved from the first to the last of
+//! them; instance `j` uses slot `j mod d`. The depth comes from how long an instance is busy against how often a new one
+//! starts, and shrinks until everything fits. When arenas do not fit at any depth, every instance is placed by its own live
+//! range; when that does not fit either, the peak is reported.
+
+mod depth;
+mod hbm;
+mod place;
+mod report;
+
+pub use depth::{Timeline, timeline};
+
+use crate::device::expand::{NONE, Stream};
+use crate::device::legalise::{Form, Template};
+use crate::device::options::CompileOptions;
+use nki_ir::entity::Entity;
+use nki_ir::target::{PARTITIONS, PSUM_BANK_BYTES, PSUM_BYTES_PER_PARTITION};
+use nki_ir::{Attr, Buf, Code, Diagnostic, Diagnostics, Kernel, Op, Space};
+use nki_sim::program::{HbmTensor, Placement};
+use place::{Request, Spot, place};
+use smallvec::{SmallVec, smallvec};
+
+/// Where an instance lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub partition: u32,
+    /// Byte offset within the partition, or HBM address.
+    pub offset: u64,
+    /// Index into the placements (on chip) or tensors (HBM).
+    pub object: u32,
+}
+
+/// What the allocator decided for one source buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SiteReport {
+    pub name: String,
+    pub space: Space,
+    /// Slots that its instances rotate through; 0 when each instance was placed on its own.
+    pub depth: u32,
+    pub instances: u32,
+    /// Bytes per partition of one slot.
+    pub bytes: u32,
+}
+
+/// Addresses of everything.
+#[derive(Debug, Default)]
+pub struct Allocation {
+    /// By instance.
+    pub places: Vec<Place>,
+    pub placements: Vec<Placement>,
+    pub tensors: Vec<HbmTensor>,
+    pub sites: Vec<SiteReport>,
+    /// Highest byte used per partition.
+    pub sbuf_peak: u32,
+    pub psum_peak: u32,
+}
+
+/// A source buffer on chip with its instances.
+pub(crate) struct Site {
+    pub buf: Buf,
+    /// Instances that are used, in order of allocation.
+    pub instances: Vec<u32>,
+    pub partitions: u32,
+    /// Bytes per partition of one instance.
+    pub bytes: u32,
+    pub align: u32,
+    pub starts: SmallVec<[u32; 4]>,
+    pub fixed: Option<(u32, u32)>,
+    /// Smallest depth with which the rotation keeps program order.
+    pub min_depth: u32,
+    /// Depth asked for, or chosen when there is room.
+    pub depth: u32,
+    pub asked: bool,
+}
+
+/// Assigns addresses.
+pub fn allocate(
+    kernel: &Kernel,
+    templates: &[Template],
+    stream: &Stream,
+    timeline: &Timeline,
+    options: &CompileOptions,
+) -> Result<Allocation, Diagnostics> {
+    let mut out =
+        Allocation { places: vec![Place::default(); stream.instances.len()], ..Allocation::default() };
+    let mut errors = Diagnostics::new();
+    if let Err(d) = hbm::allocate(kernel, stream, options.target, &mut out) {
+        errors.extend(d);
+    }
+    for space in [Space::Sbuf, Space::Psum] {
+        let mut sites = sites(kernel, templates, stream, space, &mut errors);
+        if errors.has_errors() {
+            continue;
+        }
+        depth::choose(stream, timeline, options, space, &mut sites);
+        let mut pool = Pool { kernel, stream, space, capacity: capacity(space, options), out: &mut out };
+        if let Err(d) = pool.fill(&mut sites) {
+            errors.extend(d);
+        }
+    }
+    if errors.has_errors() { Err(errors) } else { Ok(out) }
+}
+
+fn capacity(space: Space, options: &CompileOptions) -> u32 {
+    if space == Space::Psum { PSUM_BYTES_PER_PARTITION } else { options.target.sbuf_bytes_per_partition() }
+}
+
+/// Collects the used buffers of a memory.
+fn sites(
+    kernel: &Kernel,
+    templates: &[Template],
+    stream: &Stream,
+    space: Space,
+    errors: &mut Diagnostics,
+) -> Vec<Site> {
+    let mut of_buf = vec![NONE; kernel.bufs.len()];
+    let mut sites: Vec<Site> = Vec::new();
+    let rows = row_positions(kernel, templates, errors);
+    for (i, instance) in stream.instances.iter().enumerate() {
+        let data = &kernel.bufs[instance.buf];
+        if data.space != space || instance.first == NONE {
+            continue;
+        }
+        let slot = &mut of_buf[instance.buf.index()];
+        if *slot == NONE {
+            *slot = sites.len() as u32;
+            let row = rows[instance.buf.index()];
+            let start = row.unwrap_or(0).max(0) as u32;
+            sites.push(Site {
+                buf: instance.buf,
+                instances: Vec::new(),
+                partitions: data.partitions(),
+                bytes: u32::try_from(data.row_bytes()).unwrap_or(u32::MAX),
+                align: (data.dtype.bytes() as u32).max(4),
+                starts: starts(data.partitions(), row, start),
+                fixed: data.address,
+                min_depth: 1,
+                depth: data.buffers.unwrap_or(1).max(1),
+                asked: data.buffers.is_some(),
+            });
+        }
+        sites[*slot as usize].instances.push(i as u32);
+    }
+    sites
+}
+
+/// Start partitions to try. A buffer that meets PE rows or columns has one; others may stack on top of each other when
+/// they cover few partitions, as far as their views still start legally (isa.md 3.1.2).
+fn starts(partitions: u32, row: Option<i64>, start: u32) -> SmallVec<[u32; 4]> {
+    match (row, partitions) {
+        (Some(_), _) => smallvec![start],
+        (None, 0..=32) => smallvec![0, 32, 64, 96],
+        (None, 33..=64) => smallvec![0, 64],
+        _ => smallvec![0],
+    }
+}
+
+/// The start partition that matmuls demand of each buffer: SBUF partitions feed PE rows one to one, PE columns write PSUM
+/// partitions one to one (isa.md 9.1.1).
+fn row_positions(kernel: &Kernel, templates: &[Template], errors: &mut Diagnostics) -> Vec<Option<i64>> {
+    let mut rows: Vec<Option<i64>> = vec![None; kernel.bufs.len()];
+    for t in templates {
+        let tensor = matches!(t.op, Op::NcMatmul) || t.engines[0] == nki_ir::Engine::Tensor;
+        if !tensor {
+            // A view that starts inside its buffer keeps the buffer at 0, where the gate has checked it.
+            for v in t.views().filter(|v| v.space.on_chip()) {
+                if v.part.as_constant() != Some(0) {
+                    rows[v.buf.index()].get_or_insert(0);
+                }
+            }
+            continue;
+        }
+        let position = t.op.row().attr("tile_position").and_then(|i| match &t.attrs[i] {
+            Attr::Ints(p) if p.len() == 2 => Some((p[0], p[1])),
+            _ => None,
+        });
+        let (row, column) = position.unwrap_or((0, 0));
+        for (i, v) in t.operands.iter().enumerate().filter_map(|(i, o)| Some((i, Form::view(o)?))) {
+            let want = if i == 0 { column } else { row } - v.part.as_constant().unwrap_or(0);
+            let have = rows[v.buf.index()].get_or_insert(want);
+            if *have != want {
+                let name = &kernel.bufs[v.buf].name;
+                let text =
+                    format!("`{name}` would have to start at partition {have} and at partition {want}");
+                let d = Diagnostic::error(Code::StartPartition, text).at(&kernel.locs, t.loc);
+                errors.push(d.note("SBUF partitions feed PE rows one to one (isa.md 9.1.1)"));
+            }
+        }
+    }
+    rows
+}
+
+/// One memory being filled.
+struct Pool<'a> {
+    kernel: &'a Kernel,
+    stream: &'a Stream,
+    space: Space,
+    capacity: u32,
+    out: &'a mut Allocation,
+}
+
+impl Pool<'_> {
+    /// Bytes of one slot: PSUM slots are whole banks, so that every accumulation group has a bank to itself.
+    fn slot_bytes(&self, site: &Site, packed: bool) -> u32 {
+        match self.space {
+            Space::Psum if !packed && site.fixed.is_none() => site.bytes.next_multiple_of(PSUM_BANK_BYTES),
+            _ => site.bytes.next_multiple_of(site.align),
+        }
+    }
+
+    fn fill(&mut self, sites: &mut [Site]) -> Result<(), Diagnostics> {
+        self.check_manual(sites)?;
+        let reuse = (self.stream.items.len() as u32 / 4).min(512);
+        for scale in [100, 70, 50, 35, 25, 15, 8, 0] {
+            let depths: Vec<u32> = sites.iter().map(|s| scaled(s, scale)).collect();
+            let requests = self.arenas(sites, &depths);
+            for slack in [u32::MAX, reuse, 0] {
+                if let Ok(spots) = place(&requests, self.capacity, slack) {
+                    self.commit_arenas(sites, &depths, &spots);
+                    return Ok(());
+                }
+            }
+        }
+        if let Some(s) = sites.iter().find(|s| s.asked && s.depth > s.min_depth) {
+            return Err(report::buffers_do_not_fit(self.kernel, self.space, self.capacity, s).into());
+        }
+        for packed in [false, true] {
+            let requests = self.single(sites, packed);
+            for slack in [reuse, 0] {
+                if let Ok(spots) = place(&requests, self.capacity, slack) {
+                    self.commit_single(sites, &spots);
+                    return Ok(());
+                }
+            }
+        }
+        Err(report::over_capacity(self.kernel, self.stream, self.space, self.capacity, sites).into())
+    }
+
+    /// Manual addresses stay inside the memory and apart from each other while both live.
+    fn check_manual(&self, sites: &[Site]) -> Result<(), Diagnostics> {
+        let mut errors = Diagnostics::new();
+        let manual: Vec<(&Site, u32, u32)> =
+            sites.iter().filter_map(|s| s.fixed.map(|(p, o)| (s, p, o))).collect();
+        for (k, &(s, p, o)) in manual.iter().enumerate() {
+            let bytes = u64::from(s.bytes) * u64::from(s.depth.max(s.min_depth));
+            if p + s.partitions > PARTITIONS || u64::from(o) + bytes > u64::from(self.capacity) {
+                errors.push(report::manual_outside(self.kernel, self.space, self.capacity, s));
+            }
+            for &(other, q, r) in &manual[..k] {
+                let apart_bytes = o >= r + other.bytes * other.depth || r >= o + s.bytes * s.depth;
+                let apart = apart_bytes || p >= q + other.partitions || q >= p + s.partitions;
+                if !apart && self.live_together(s, other) {
+                    errors.push(report::manual_overlap(self.kernel, s, other));
+                }
+            }
+        }
+        if errors.has_errors() { Err(errors) } else { Ok(()) }
+    }
+
+    fn live_together(&self, a: &Site, b: &Site) -> bool {
+        let (a, b) = (self.range(&a.instances), self.range(&b.instances));
+        a.0 <= b.1 && b.0 <= a.1
+    }
+
+    /// First and last item of a set of instances.
+    fn range(&self, instances: &[u32]) -> (u32, u32) {
+        let all = instances.iter().map(|&i| &self.stream.instances[i as usize]);
+        all.fold((NONE, 0), |(a, b), i| (a.min(i.first), b.max(i.last)))
+    }
+
+    fn arenas(&self, sites: &[Site], depths: &[u32]) -> Vec<Request> {
+        let requests = sites.iter().zip(depths).map(|(s, &d)| {
+            let (first, last) = self.range(&s.instances);
+            self.request(s, first, last, self.slot_bytes(s, false).saturating_mul(d), false)
+        });
+        requests.collect()
+    }
+
+    fn single(&self, sites: &[Site], packed: bool) -> Vec<Request> {
+        let mut out = Vec::new();
+        for s in sites {
+            let (bytes, depth) = (self.slot_bytes(s, packed), s.depth.max(s.min_depth));
+            for (j, &i) in s.instances.iter().enumerate() {
+                let instance = &self.stream.instances[i as usize];
+                let mut r = self.request(s, instance.first, instance.last, bytes, packed);
+                // Manual addresses rotate as in an arena.
+                r.fixed = s.fixed.map(|(p, o)| (p, o + j as u32 % depth * bytes));
+                out.push(r);
+            }
+        }
+        out
+    }
+
+    fn request(&self, s: &Site, first: u32, last: u32, bytes: u32, packed: bool) -> Request {
+        let psum = self.space == Space::Psum;
+        Request {
+            first,
+            last,
+            bytes,
+            align: if psum && !packed { PSUM_BANK_BYTES } else { s.align },
+            partitions: s.partitions,
+            starts: s.starts.clone(),
+            banked: psum,
+            fixed: s.fixed,
+        }
+    }
+
+    fn commit_arenas(&mut self, sites: &[Site], depths: &[u32], spots: &[Spot]) {
+        for ((s, &depth), &(partition, offset)) in sites.iter().zip(depths).zip(spots) {
+            let bytes = self.slot_bytes(s, false);
+            let base = self.out.placements.len() as u32;
+            for k in 0..depth {
+                self.placement(s, depth, k, partition, offset + k * bytes);
+            }
+            for (j, &i) in s.instances.iter().enumerate() {
+                let k = j as u32 % depth;
+                let offset = u64::from(offset + k * bytes);
+                self.out.places[i as usize] = Place { partition, offset, object: base + k };
+            }
+            self.site_report(s, depth);
+        }
+    }
+
+    fn commit_single(&mut self, sites: &[Site], spots: &[Spot]) {
+        let mut spots = spots.iter();
+        for s in sites {
+            let mut seen: Vec<(Spot, u32)> = Vec::new();
+            for &i in &s.instances {
+                let &spot = spots.next().expect("one spot per request");
+                let object = match seen.iter().find(|x| x.0 == spot) {
+                    Some(x) => x.1,
+                    None => {
+                        let object = self.out.placements.len() as u32;
+                        self.placement(s, 0, seen.len() as u32, spot.0, spot.1);
+                        seen.push((spot, object));
+                        object
+                    }
+                };
+                let place = Place { partition: spot.0, offset: u64::from(spot.1), object };
+                self.out.places[i as usize] = place;
+            }
+            self.site_report(s, 0);
+        }
+    }
+
+    fn placement(&mut self, s: &Site, depth: u32, slot: u32, start_partition: u32, offset: u32) {
+        let data = &self.kernel.bufs[s.buf];
+        let name = if depth == 1 { data.name.clone() } else { format!("{}#{slot}", data.name) };
+        self.out.placements.push(Placement {
+            name,
+            space: self.space,
+            start_partition,
+            partitions: s.partitions,
+            offset,
+            bytes: s.bytes,
+            loc: data.loc,
+        });
+        let peak = if self.space == Space::Psum { &mut self.out.psum_peak } else { &mut self.out.sbuf_peak };
+        *peak = (*peak).max(offset + s.bytes);
+    }
+
+    fn site_report(&mut self, s: &Site, depth: u32) {
+        self.out.sites.push(SiteReport {
+            name: self.kernel.bufs[s.buf].name.clone(),
+            space: self.space,
+            depth,
+            instances: s.instances.len() as u32,
+            bytes: s.bytes,
+        });
+    }
+}
+
+/// The depth of a site when only `scale` percent of the wish beyond the minimum is granted.
+fn scaled(s: &Site, scale: u32) -> u32 {
+    if s.asked {
+        return s.depth.max(s.min_depth);
+    }
+    let floor = if scale == 0 { s.min_depth } else { s.min_depth.max(s.depth.min(2)) };
+    floor.max(s.min_depth + s.depth.saturating_sub(s.min_depth) * scale / 100)
+}

@@ -1,0 +1,407 @@
+//! Emit: the machine program. Semaphores get their numbers here: one counter per engine, and for transfers as many as are in
+//! flight at once. A transfer reuses a semaphore only when its issuer knows that the previous transfer on it is complete, so
+//! that a value proves completion whatever order transfers finish in.
+
+use crate::device::allocate::Allocation;
+use crate::device::expand::{Block, HardLoop, ItemAccess, Stream};
+use crate::device::legalise::{Form, IndexKind, Template, ViewForm};
+use crate::device::schedule::{Plan, ring};
+use crate::device::sync::Waits;
+use nki_ir::kernel::Accumulate;
+use nki_ir::{Code, Diagnostic, Diagnostics, Kernel, Loc};
+use nki_sim::program::{
+    Access, DynamicAccess, MAccumulate, MBound, MInst, MKind, MOperand, RegAffine, Sem, SeqReg, Signal, Wait,
+};
+use smallvec::{SmallVec, smallvec};
+
+/// Semaphores of a core, and the largest value of one (machine.md section 7).
+pub const SEMAPHORES: u32 = 256;
+const MAX_VALUE: u32 = 65_535;
+/// A transfer adds one from each of the 16 DMA engines.
+const TRANSFER: u32 = 16;
+
+/// The operands of a template with all variables at zero, for questions about cost.
+pub fn bare_operands(t: &Template) -> SmallVec<[MOperand; 4]> {
+    let bare = |v: &ViewForm| access(v, v.part.offset().into(), v.offset.offset().into(), None, None);
+    t.operands
+        .iter()
+        .map(|o| match o {
+            Form::None => MOperand::None,
+            Form::Imm(x) => MOperand::Imm(*x),
+            Form::Int(x) => MOperand::Int(*x),
+            Form::View(v) => {
+                let mut a = bare(v);
+                a.dynamic = v.index.as_ref().map(|i| dynamic(i.kind, bare(&i.view), i.scale));
+                MOperand::Access(a)
+            }
+        })
+        .collect()
+}
+
+fn dynamic(kind: IndexKind, index: Access, scale: i64) -> DynamicAccess {
+    let index = Box::new(index);
+    match kind {
+        IndexKind::Scalar => DynamicAccess::Scalar { index, scale },
+        IndexKind::Vector => DynamicAccess::Vector { index, scale },
+        IndexKind::Indirect => DynamicAccess::Indirect { index },
+    }
+}
+
+fn access(
+    v: &ViewForm,
+    partition: RegAffine,
+    offset: RegAffine,
+    object: Option<u32>,
+    dynamic: Option<DynamicAccess>,
+) -> Access {
+    Access {
+        space: v.space,
+        dtype: v.dtype,
+        partition,
+        partitions: v.parts,
+        offset,
+        dims: v.dims.clone(),
+        object,
+        dynamic,
+    }
+}
+
+/// A scheduled and synchronised straight block.
+pub struct Scheduled {
+    pub plan: Plan,
+    pub waits: Waits,
+}
+
+/// The streams of a program with their estimated start times.
+#[derive(Debug, Default)]
+pub struct Emitted {
+    pub streams: [Vec<MInst>; 5],
+    pub semaphores: u32,
+    pub registers: u32,
+    /// Waits added because no semaphore was free.
+    pub forced_waits: u32,
+}
+
+/// Everything emission reads.
+pub struct Source<'a> {
+    pub kernel: &'a Kernel,
+    pub templates: &'a [Template],
+    pub stream: &'a Stream,
+    pub allocation: &'a Allocation,
+    /// One per straight block, in order.
+    pub blocks: &'a [Scheduled],
+}
+
+/// Emits all blocks.
+pub fn emit(source: &Source<'_>) -> Result<Emitted, Diagnostics> {
+    let mut e = Emitter {
+        s: source,
+        next_block: 0,
+        values: vec![(0, 0); source.stream.items.len()],
+        engine_sem: [u32::MAX; 5],
+        sems: Vec::new(),
+        free: Vec::new(),
+        busy: std::collections::VecDeque::new(),
+        barriers: !source.stream.loops.is_empty(),
+        seen: Vec::new(),
+        forced_waits: 0,
+        error: None,
+    };
+    let mut streams: [Vec<MInst>; 5] = Default::default();
+    e.blocks(&source.stream.blocks, &mut streams);
+    if let Some(error) = e.error {
+        return Err(error.into());
+    }
+    let registers = source.stream.loops.iter().map(|l| l.depth + 1).max().unwrap_or(0);
+    Ok(Emitted { streams, semaphores: e.sems.len() as u32, registers, forced_waits: e.forced_waits })
+}
+
+/// A semaphore while emitting. Values leave out the terms of hardware loops, which are added when a loop is closed.
+#[derive(Clone, Copy, Debug)]
+struct SemState {
+    value: u32,
+    loc: Loc,
+}
+
+struct Emitter<'a> {
+    s: &'a Source<'a>,
+    next_block: usize,
+    /// Semaphore and value that prove an item complete.
+    values: Vec<(u32, u32)>,
+    engine_sem: [u32; 5],
+    sems: Vec<SemState>,
+    /// Transfer semaphores without a transfer in flight.
+    free: Vec<u32>,
+    /// Transfer semaphores and the last transfer on each, oldest first.
+    busy: std::collections::VecDeque<(u32, u32)>,
+    /// Blocks are separated by barriers.
+    barriers: bool,
+    /// By semaphore: the value at the last barrier.
+    seen: Vec<u32>,
+    forced_waits: u32,
+    error: Option<Diagnostic>,
+}
+
+/// How many busy semaphores are examined for reuse before a new one is taken.
+const REUSE_WINDOW: usize = 16;
+
+impl Emitter<'_> {
+    fn blocks(&mut self, blocks: &[Block], out: &mut [Vec<MInst>; 5]) {
+        for b in blocks {
+            match b {
+                Block::Straight(_) => {
+                    let scheduled = &self.s.blocks[self.next_block];
+                    self.next_block += 1;
+                    self.straight(scheduled, out);
+                    if self.barriers {
+                        self.barrier(out);
+                    }
+                }
+                Block::Loop(l, body) => self.hardware_loop(l, body, out),
+            }
+        }
+    }
+
+    /// Recursion is bounded by the nesting of hardware loops, which the register file bounds.
+    fn hardware_loop(&mut self, l: &HardLoop, body: &[Block], out: &mut [Vec<MInst>; 5]) {
+        let loc = self.s.kernel.loops[l.source].loc();
+        let before: Vec<u32> = self.sems.iter().map(|s| s.value).collect();
+        let mut inner: [Vec<MInst>; 5] = Default::default();
+        self.blocks(body, &mut inner);
+        let before = |sem: usize| before.get(sem).copied().unwrap_or(0);
+        let steps: Vec<u32> = self.sems.iter().enumerate().map(|(i, s)| s.value - before(i)).collect();
+        for (i, step) in steps.iter().enumerate() {
+            let end = u64::from(before(i)) + u64::from(*step) * l.trip;
+            match u32::try_from(end) {
+                Ok(end) if end <= MAX_VALUE => {
+                    self.sems[i].value = end;
+                    self.seen.resize(self.sems.len(), 0);
+                    self.seen[i] = end;
+                }
+                _ => self.fail(loc, "a hardware loop counts a semaphore beyond 16 bits"),
+            }
+        }
+        let reg = SeqReg(l.depth);
+        for (stream, mut insts) in out.iter_mut().zip(inner) {
+            add_terms(&mut insts, reg, &steps);
+            let (lo, hi) = (MBound::Const(0), MBound::Const(l.trip as i64));
+            let kind = MKind::For { reg, lo, hi, step: 1, body: insts };
+            stream.push(MInst { kind, waits: smallvec![], signals: smallvec![], loc, source: None });
+        }
+    }
+
+    /// Every stream waits for everything that was signalled since the last barrier.
+    fn barrier(&mut self, out: &mut [Vec<MInst>; 5]) {
+        self.seen.resize(self.sems.len(), 0);
+        let mut waits: SmallVec<[Wait; 2]> = smallvec![];
+        let mut loc = Loc(0);
+        for (i, s) in self.sems.iter().enumerate() {
+            if s.value != self.seen[i] {
+                waits.push(Wait { sem: Sem(i as u32), at_least: i64::from(s.value).into() });
+                loc = s.loc;
+            }
+            self.seen[i] = s.value;
+        }
+        for stream in out {
+            let (kind, waits) = (MKind::Sync, waits.clone());
+            stream.push(MInst { kind, waits, signals: smallvec![], loc, source: None });
+        }
+        self.free.extend(self.busy.drain(..).map(|b| b.0));
+        self.free.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    fn straight(&mut self, b: &Scheduled, out: &mut [Vec<MInst>; 5]) {
+        let first = b.plan.items.start;
+        let mut last_compute = [u32::MAX; 5];
+        if self.barriers {
+            for &i in &b.plan.order {
+                if !self.template(i).is_dma() {
+                    last_compute[b.plan.stream(i)] = i;
+                }
+            }
+        }
+        for &i in &b.plan.order {
+            let stream = b.plan.stream(i);
+            let t = self.template(i);
+            let mut waits: SmallVec<[Wait; 2]> = smallvec![];
+            for &before in b.waits.of(i) {
+                self.add_wait(&mut waits, before);
+            }
+            let mut signals: SmallVec<[Signal; 1]> = smallvec![];
+            let signals_end = self.barriers && (t.is_dma() || last_compute[stream] == i);
+            if b.waits.awaited[(i - first) as usize] || signals_end {
+                let loc = t.loc;
+                let (sem, add) = if t.is_dma() {
+                    (self.transfer_semaphore(i, stream, b, &mut waits, loc), TRANSFER)
+                } else {
+                    (self.engine_semaphore(stream, loc), 1)
+                };
+                self.sems[sem as usize].value += add;
+                self.sems[sem as usize].loc = loc;
+                self.values[i as usize] = (sem, self.sems[sem as usize].value);
+                signals.push(Signal { sem: Sem(sem), add });
+            }
+            let kind = self.kind(i, stream);
+            let t = self.template(i);
+            out[stream].push(MInst { kind, waits, signals, loc: t.loc, source: Some(t.inst.0) });
+        }
+    }
+
+    /// Waits on one semaphore merge into the largest value.
+    fn add_wait(&self, waits: &mut SmallVec<[Wait; 2]>, before: u32) {
+        let (sem, value) = self.values[before as usize];
+        let value = i64::from(value);
+        match waits.iter_mut().find(|w| w.sem == Sem(sem)) {
+            Some(w) => w.at_least.constant = w.at_least.constant.max(value),
+            None => waits.push(Wait { sem: Sem(sem), at_least: value.into() }),
+        }
+    }
+
+    /// The counter of an engine; a full one is followed by a new one.
+    fn engine_semaphore(&mut self, stream: usize, loc: Loc) -> u32 {
+        let current = self.engine_sem[stream];
+        if self.sems.get(current as usize).is_none_or(|s| s.value >= MAX_VALUE) {
+            self.engine_sem[stream] = self.new_semaphore(loc);
+        }
+        self.engine_sem[stream]
+    }
+
+    /// A semaphore on which nothing is in flight when transfer `i` is issued.
+    fn transfer_semaphore(
+        &mut self,
+        i: u32,
+        stream: usize,
+        b: &Scheduled,
+        waits: &mut SmallVec<[Wait; 2]>,
+        loc: Loc,
+    ) -> u32 {
+        let full = |e: &Self, sem: u32| e.sems[sem as usize].value + TRANSFER > MAX_VALUE;
+        while let Some(sem) = self.free.pop() {
+            if !full(self, sem) {
+                self.busy.push_back((sem, i));
+                return sem;
+            }
+        }
+        // Four engines and the sync engine may each need a counter later.
+        let exhausted = self.sems.len() as u32 >= SEMAPHORES - 8;
+        let window = if exhausted { self.busy.len() } else { REUSE_WINDOW.min(self.busy.len()) };
+        let ready = (0..window).find(|&k| {
+            let (sem, before) = self.busy[k];
+            !full(self, sem) && b.waits.complete_at(before, i, stream)
+        });
+        let taken = match ready {
+            Some(k) => self.busy.remove(k),
+            None if exhausted => {
+                // Wait for the oldest transfer.
+                let k = (0..self.busy.len()).find(|&k| !full(self, self.busy[k].0));
+                let oldest = k.and_then(|k| self.busy.remove(k));
+                if let Some((_, before)) = oldest {
+                    self.add_wait(waits, before);
+                    self.forced_waits += 1;
+                }
+                oldest
+            }
+            None => None,
+        };
+        let sem = match taken {
+            Some((sem, _)) => sem,
+            None => self.new_semaphore(loc),
+        };
+        self.busy.push_back((sem, i));
+        sem
+    }
+
+    fn new_semaphore(&mut self, loc: Loc) -> u32 {
+        if self.sems.len() as u32 >= SEMAPHORES {
+            self.fail(loc, "the program needs more than 256 semaphores");
+            // The program is not returned; any number will do.
+            return SEMAPHORES - 1;
+        }
+        self.sems.push(SemState { value: 0, loc });
+        self.sems.len() as u32 - 1
+    }
+
+    fn fail(&mut self, loc: Loc, text: &str) {
+        if self.error.is_none() {
+            let d = Diagnostic::error(Code::Semaphore, text).at(&self.s.kernel.locs, loc);
+            self.error = Some(
+                d.note("256 semaphores of 16 bits per core (machine.md section 7)")
+                    .help("use larger tiles or fewer iterations per kernel"),
+            );
+        }
+    }
+
+    fn template(&self, i: u32) -> &Template {
+        &self.s.templates[self.s.stream.items[i as usize].template as usize]
+    }
+
+    fn kind(&self, i: u32, stream: usize) -> MKind {
+        let item = &self.s.stream.items[i as usize];
+        let t = self.template(i);
+        let mut accesses = self.s.stream.accesses_of(i as usize).iter();
+        let mut take = || *accesses.next().expect("an item has an access per view");
+        let mut operands: SmallVec<[MOperand; 4]> = smallvec![];
+        for o in &t.operands {
+            operands.push(match o {
+                Form::None => MOperand::None,
+                Form::Imm(x) => MOperand::Imm(*x),
+                Form::Int(x) => MOperand::Int(*x),
+                Form::View(v) => {
+                    let mut a = self.physical(v, take());
+                    if let Some(index) = &v.index {
+                        a.dynamic =
+                            Some(dynamic(index.kind, self.physical(&index.view, take()), index.scale));
+                    }
+                    MOperand::Access(a)
+                }
+            });
+        }
+        let attrs = t.attrs.clone();
+        if let Some(dma) = &t.dma {
+            return MKind::Dma { op: t.op, operands, attrs, queue: ring(t, stream), dge: dma.dge };
+        }
+        let accumulate = match (item.adds, item.conditional, &t.accumulate) {
+            (true, true, Accumulate::UnlessFirst(vars)) => {
+                let loops = self.s.stream.loops.iter().filter(|l| vars.contains(&l.var));
+                MAccumulate::UnlessFirst(loops.map(|l| (SeqReg(l.depth), 0)).collect())
+            }
+            (true, ..) => MAccumulate::Add,
+            (false, ..) => MAccumulate::Overwrite,
+        };
+        MKind::Compute { op: t.op, operands, attrs, accumulate }
+    }
+
+    fn physical(&self, v: &ViewForm, a: ItemAccess) -> Access {
+        let place = &self.s.allocation.places[a.instance as usize];
+        let size = v.dtype.bytes() as i64;
+        let mut partition = RegAffine::from(i64::from(place.partition) + i64::from(a.part));
+        let mut offset = RegAffine::from(place.offset as i64 + a.offset);
+        for l in &self.s.stream.loops {
+            for (affine, to, scale) in [(&v.part, &mut partition, 1), (&v.offset, &mut offset, size)] {
+                let c = affine.coefficient(l.var) * l.step * scale;
+                if c != 0 {
+                    to.terms.push((SeqReg(l.depth), c));
+                }
+            }
+        }
+        partition.terms.sort_unstable();
+        offset.terms.sort_unstable();
+        access(v, partition, offset, Some(place.object), None)
+    }
+}
+
+/// In turn `reg` of a loop whose body adds `steps` to each semaphore, all values are higher by that much per turn.
+fn add_terms(insts: &mut [MInst], reg: SeqReg, steps: &[u32]) {
+    for inst in insts {
+        for w in &mut inst.waits {
+            let step = steps[w.sem.0 as usize];
+            if step != 0 {
+                w.at_least.terms.push((reg, step.into()));
+                w.at_least.terms.sort_unstable();
+            }
+        }
+        if let MKind::For { body, .. } = &mut inst.kind {
+            add_terms(body, reg, steps);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Expand: static loops become a linear stream of [`Item`]s with concrete addresses, every allocation of every iteration an
+//! [`Instance`] of its own. A loop larger than the unroll budget stays a hardware loop: its body is expanded once and its
+//! counter remains a register. Memory per item is a few dozen bytes; everything that iterations share is in the template.
+
+use crate::device::legalise::{Template, ViewForm};
+use crate::device::options::CompileOptions;
+use nki_ir::entity::Entity;
+use nki_ir::kernel::{Accumulate, Bound, BufKind, LoopData, Node};
+use nki_ir::op::Effect;
+use nki_ir::{Affine, Buf, Code, Diagnostic, Diagnostics, Kernel, Loop, Region, Var};
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// No instance, no group.
+pub const NONE: u32 = u32::MAX;
+
+/// One instruction of the linear stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    pub template: u32,
+    /// Its first entry in [`Stream::accesses`]: one per view of the template, in that order.
+    pub accesses: u32,
+    /// The `no_reorder` region it belongs to, or [`NONE`].
+    pub group: u32,
+    /// A matmul adds to its destination in this turn (or may, inside a hardware loop).
+    pub adds: bool,
+    /// Whether it adds depends on hardware loop counters alone.
+    pub conditional: bool,
+}
+
+/// What an item's view touches, relative to its instance. Terms in hardware loop counters are left out; they are the same
+/// for all items of a template.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemAccess {
+    pub instance: u32,
+    pub part: u32,
+    /// Bytes.
+    pub offset: i64,
+}
+
+/// One allocation of a buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance {
+    pub buf: Buf,
+    /// First item that touches it (for tensors of the signature: the first item of all).
+    pub first: u32,
+    /// Last item that touches it.
+    pub last: u32,
+}
+
+/// A hardware loop that encloses a block. Its counter runs `0, 1, .. trip - 1`; the source variable is `lo + step · counter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HardLoop {
+    pub source: Loop,
+    pub var: Var,
+    pub lo: i64,
+    pub step: i64,
+    pub trip: u64,
+    /// Nesting depth, 0 outermost; also the number of the register that counts it.
+    pub depth: u32,
+}
+
+/// The structure above the items.
+#[derive(Clone, Debug)]
+pub enum Block {
+    Straight(Range<u32>),
+    Loop(HardLoop, Vec<Block>),
+}
+
+/// The expanded kernel.
+#[derive(Debug, Default)]
+pub struct Stream {
+    pub items: Vec<Item>,
+    pub accesses: Vec<ItemAccess>,
+    pub instances: Vec<Instance>,
+    pub blocks: Vec<Block>,
+    /// Loops kept as hardware loops.
+    pub loops: Vec<HardLoop>,
+}
+
+impl Stream {
+    /// The accesses of item `i`.
+    pub fn accesses_of(&self, i: usize) -> &[ItemAccess] {
+        let end = self.items.get(i + 1).map_or(self.accesses.len(), |n| n.accesses as usize);
+        &self.accesses[self.items[i].accesses as usize..end]
+    }
+}
+
+/// Expands the kernel.
+pub fn expand(
+    kernel: &Kernel,
+    templates: &[Template],
+    options: &CompileOptions,
+) -> Result<Stream, Diagnostics> {
+    let mut e = Expander {
+        kernel,
+        templates,
+        hard: hardware_loops(kernel, options.unroll_budget),
+        values: vec![0; kernel.vars.len()],
+        first_turn: vec![true; kernel.vars.len()],
+        hard_vars: vec![false; kernel.vars.len()],
+        current: vec![NONE; kernel.bufs.len()],
+        group: NONE,
+        out: Stream::default(),
+    };
+    for (buf, data) in kernel.bufs.iter() {
+        if data.kind != BufKind::Private {
+            e.allocate(buf);
+        }
+    }
+    e.run()?;
+    let end = e.out.items.len().saturating_sub(1) as u32;
+    for i in &mut e.out.instances {
+        if kernel.bufs[i.buf].kind != BufKind::Private {
+            (i.first, i.last) = (0, end);
+        }
+    }
+    Ok(e.out)
+}
+
+/// Which loops stay hardware loops: those that unroll to more than `budget` instructions. Sizes are summed from the inside
+/// out without recursion: `order` lists a region before what is nested in it.
+fn hardware_loops(kernel: &Kernel, budget: u64) -> Vec<bool> {
+    let mut hard = vec![false; kernel.loops.len()];
+    let mut size = vec![0u64; kernel.regions.len()];
+    let mut order = vec![kernel.body];
+    let mut next = 0;
+    while let Some(&region) = order.get(next) {
+        next += 1;
+        for node in &kernel.regions[region].nodes {
+            if let Node::Loop(l) = node {
+                order.extend(kernel.loops[*l].regions());
+            }
+        }
+    }
+    for &region in order.iter().rev() {
+        let mut total = 0u64;
+        for node in &kernel.regions[region].nodes {
+            total = total.saturating_add(match node {
+                Node::Alloc(_) => 0,
+                Node::Inst(_) => 1,
+                Node::Loop(l) => {
+                    let data = &kernel.loops[*l];
+                    let body = data.regions().iter().fold(0u64, |s, r| s.saturating_add(size[r.index()]));
+                    let unrolled = body.saturating_mul(data.trip_count().unwrap_or(1));
+                    hard[l.index()] = unrolled > budget;
+                    if hard[l.index()] { body } else { unrolled }
+                }
+            });
+        }
+        size[region.index()] = total;
+    }
+    hard
+}
+
+/// A region being walked, and what happens at its end.
+struct Frame {
+    region: Region,
+    node: usize,
+    then: Then,
+}
+
+enum Then {
+    Return,
+    /// The next turn of an unrolled loop.
+    Repeat {
+        var: Var,
+        step: i64,
+        hi: i64,
+    },
+    /// Close a hardware loop whose items began at `.0`; the blocks before it are `.1`.
+    Close(HardLoop, u32, Vec<Block>),
+    EndGroup,
+}
+
+struct Expander<'a> {
+    kernel: &'a Kernel,
+    templates: &'a [Template],
+    hard: Vec<bool>,
+    values: Vec<i64>,
+    first_turn: Vec<bool>,
+    hard_vars: Vec<bool>,
+    current: Vec<u32>,
+    group: u32,
+    out: Stream,
+}
+
+impl Expander<'_> {
+    fn run(&mut self) -> Result<(), Diagnostics> {
+        let mut stack = vec![Frame { region: self.kernel.body, node: 0, then: Then::Return }];
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut begin = 0u32;
+        let mut depth = 0u32;
+        while let Some(frame) = stack.last_mut() {
+            let Some(&node) = self.kernel.regions[frame.region].nodes.get(frame.node) else {
+                if let Then::Repeat { var, step, hi } = frame.then {
+                    let v = &mut self.values[var.index()];
+                    *v += step;
+                    self.first_turn[var.index()] = false;
+                    if *v < hi {
+                        frame.node = 0;
+                        continue;
+                    }
+                }
+                let done = stack.pop().expect("the frame was just there");
+                match done.then {
+                    Then::EndGroup => self.group = NONE,
+                    Then::Close(l, from, outer) => {
+                        self.close(&mut blocks, &mut begin);
+                        self.extend_lives(from);
+                        self.hard_vars[l.var.index()] = false;
+                        let body = std::mem::replace(&mut blocks, outer);
+                        blocks.push(Block::Loop(l, body));
+                        depth -= 1;
+                    }
+                    Then::Return | Then::Repeat { .. } => {}
+                }
+                continue;
+            };
+            frame.node += 1;
+            match node {
+                Node::Alloc(buf) => self.allocate(buf),
+                Node::Inst(inst) => self.item(inst.0)?,
+                Node::Loop(l) => match &self.kernel.loops[l] {
+                    LoopData::NoReorder { body, .. } => {
+                        let outermost = self.group == NONE;
+                        if outermost {
+                            self.group = l.0;
+                        }
+                        let then = if outermost { Then::EndGroup } else { Then::Return };
+                        stack.push(Frame { region: *body, node: 0, then });
+                    }
+                    LoopData::For { var, lo: Bound::Const(lo), hi: Bound::Const(hi), step, body, .. } => {
+                        let trip = self.kernel.loops[l].trip_count().unwrap_or(0);
+                        if trip == 0 {
+                            continue;
+                        }
+                        self.first_turn[var.index()] = true;
+                        let then = if self.hard[l.index()] {
+                            self.close(&mut blocks, &mut begin);
+                            let hard = HardLoop { source: l, var: *var, lo: *lo, step: *step, trip, depth };
+                            depth += 1;
+                            self.out.loops.push(hard);
+                            self.hard_vars[var.index()] = true;
+                            // The constant part of an address is its value in the first turn.
+                            self.values[var.index()] = *lo;
+                            Then::Close(hard, self.out.items.len() as u32, std::mem::take(&mut blocks))
+                        } else {
+                            self.values[var.index()] = *lo;
+                            Then::Repeat { var: *var, step: *step, hi: *hi }
+                        };
+                        stack.push(Frame { region: *body, node: 0, then });
+                    }
+                    other => {
+                        let text = "the device compiler does not take loops and branches on registers yet";
+                        return Err(Diagnostic::error(Code::Limit, text)
+                            .at(&self.kernel.locs, other.loc())
+                            .help("use a loop with constant bounds")
+                            .into());
+                    }
+                },
+            }
+        }
+        self.close(&mut blocks, &mut begin);
+        self.out.blocks = blocks;
+        Ok(())
+    }
+
+    /// Ends the straight block that began at item `begin`.
+    fn close(&mut self, blocks: &mut Vec<Block>, begin: &mut u32) {
+        let end = self.out.items.len() as u32;
+        if end > *begin {
+            blocks.push(Block::Straight(*begin..end));
+        }
+        *begin = end;
+    }
+
+    fn allocate(&mut self, buf: Buf) {
+        self.current[buf.index()] = self.out.instances.len() as u32;
+        self.out.instances.push(Instance { buf, first: NONE, last: NONE });
+    }
+
+    fn item(&mut self, template: u32) -> Result<(), Diagnostics> {
+        let templates = self.templates;
+        let t = &templates[template as usize];
+        let here = self.out.items.len() as u32;
+        let (adds, conditional) = match &t.accumulate {
+            Accumulate::Add => (true, false),
+            Accumulate::UnlessFirst(vars) => {
+                let (hard, unrolled): (Vec<Var>, Vec<Var>) =
+                    vars.iter().partition(|v| self.hard_vars[v.index()]);
+                let later = unrolled.iter().any(|v| !self.first_turn[v.index()]);
+                (later || !hard.is_empty(), !later && !hard.is_empty())
+            }
+            Accumulate::Overwrite | Accumulate::Auto => (false, false),
+        };
+        self.out.items.push(Item {
+            template,
+            accesses: self.out.accesses.len() as u32,
+            group: self.group,
+            adds,
+            conditional,
+        });
+        for v in t.views() {
+            let access = self.access(v, t)?;
+            let i = &mut self.out.instances[access.instance as usize];
+            if i.first == NONE {
+                i.first = here;
+            }
+            i.last = here;
+            self.out.accesses.push(access);
+        }
+        Ok(())
+    }
+
+    fn access(&self, v: &ViewForm, t: &Template) -> Result<ItemAccess, Diagnostics> {
+        let instance = self.current[v.buf.index()];
+        let offset = self.eval(&v.offset) * v.dtype.bytes() as i64;
+        let part = u32::try_from(self.eval(&v.part)).ok();
+        let (Some(part), true) = (part, instance != NONE) else {
+            let text =
+                format!("`{}` is used outside the iteration that allocates it", self.kernel.bufs[v.buf].name);
+            return Err(Diagnostic::error(Code::Escape, text).at(&self.kernel.locs, t.loc).into());
+        };
+        Ok(ItemAccess { instance, part, offset })
+    }
+
+    fn eval(&self, a: &Affine) -> i64 {
+        a.eval(|v| self.values[v.index()])
+    }
+
+    /// What was allocated before a hardware loop and is used in it lives until the loop ends, and from before it begins.
+    fn extend_lives(&mut self, from: u32) {
+        let end = self.out.items.len() as u32;
+        if end == from {
+            return;
+        }
+        let start = self.out.items[from as usize].accesses as usize;
+        let used: SmallVec<[u32; 16]> = self.out.accesses[start..].iter().map(|a| a.instance).collect();
+        for i in used {
+            let i = &mut self.out.instances[i as usize];
+            if i.first < from {
+                i.last = end - 1;
+            }
+        }
+    }
+}
+
+/// Whether a view is written by an item.
+pub fn writes(v: &ViewForm) -> bool {
+    matches!(v.effect, Effect::Write | Effect::ReadWrite)
+}
+
+/// Whether a view is read by an item. A matmul reads its destination in the turns in which it adds.
+pub fn reads(v: &ViewForm, item: &Item) -> bool {
+    match v.effect {
+        Effect::Read => true,
+        Effect::Write => false,
+        Effect::ReadWrite => item.adds,
+    }
+}

@@ -1,0 +1,77 @@
+//! What a caller may choose about a compilation, and the passes that can be switched off one at a time.
+
+use nki_ir::Target;
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! passes {
+    ($($(#[$doc:meta])* $name:ident, $text:literal;)*) => {
+        /// An optional pass. None of them may change a result; each can be switched off to see what it gains.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Pass { $($(#[$doc])* $name,)* }
+        impl Pass {
+            /// Every optional pass, in the order in which they run.
+            pub const ALL: &'static [Pass] = &[$(Pass::$name),*];
+            /// Name on the command line and in reports.
+            pub fn name(self) -> &'static str {
+                match self { $(Pass::$name => $text,)* }
+            }
+        }
+    };
+}
+
+passes! {
+    /// Spread instructions that several engines can run with identical results.
+    Balance, "balance";
+    /// More than one buffer for tiles that are allocated again in every iteration.
+    MultiBuffer, "multi-buffer";
+    /// Reorder by the dependence graph; off: program order.
+    Schedule, "schedule";
+    /// Issue DMA transfers from several sequencers; off: all from the sync engine.
+    SpreadDma, "spread-dma";
+    /// Drop waits that other waits imply.
+    ReduceWaits, "reduce-waits";
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Pass {
+    type Err = ();
+    fn from_str(s: &str) -> Result<Self, ()> {
+        Pass::ALL.iter().copied().find(|p| p.name() == s).ok_or(())
+    }
+}
+
+/// Options of one compilation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompileOptions {
+    pub target: Target,
+    /// Passes switched off.
+    pub disabled: Vec<Pass>,
+    /// Largest number of instructions a static loop may unroll to; a larger loop stays a hardware loop.
+    pub unroll_budget: u64,
+    /// Largest multi-buffering depth chosen without being asked.
+    pub max_buffers: u32,
+}
+
+impl CompileOptions {
+    /// Everything on.
+    pub fn new(target: Target) -> Self {
+        CompileOptions { target, disabled: Vec::new(), unroll_budget: 2_000_000, max_buffers: 16 }
+    }
+    /// Without one pass.
+    pub fn without(mut self, pass: Pass) -> Self {
+        if !self.disabled.contains(&pass) {
+            self.disabled.push(pass);
+        }
+        self
+    }
+    /// Whether a pass runs.
+    pub fn runs(&self, pass: Pass) -> bool {
+        !self.disabled.contains(&pass)
+    }
+}

@@ -1,0 +1,124 @@
+//! What the compiler did, in figures.
+
+use crate::device::allocate::{Allocation, SiteReport};
+use crate::device::depend::Dependences;
+use crate::device::emit::Emitted;
+use crate::device::expand::Stream;
+use crate::device::schedule::Plan;
+use crate::device::sync::Waits;
+use nki_ir::Kernel;
+use nki_sim::program::{MInst, MKind, STREAM_ENGINES};
+use std::fmt;
+
+/// What one pass did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassNote {
+    pub pass: &'static str,
+    pub note: String,
+}
+
+/// What a compilation did.
+#[derive(Clone, Debug, Default)]
+pub struct CompileReport {
+    pub notes: Vec<PassNote>,
+    /// Buffers on chip with their multi-buffering depths.
+    pub sites: Vec<SiteReport>,
+    /// Highest byte used per partition.
+    pub sbuf_peak: u32,
+    pub psum_peak: u32,
+    pub semaphores: u32,
+    /// Instructions per stream, in the order of `STREAM_ENGINES`; transfers count where they are issued.
+    pub instructions: [u64; 5],
+    pub transfers: u64,
+    pub waits: u64,
+    /// Estimated time of the chosen schedule and of program order, in nanoseconds, loops counted once.
+    pub estimate_ns: f64,
+    pub program_order_ns: f64,
+    /// Estimated start of every instruction of every stream, in nanoseconds.
+    pub(crate) starts: [Vec<f32>; 5],
+}
+
+impl CompileReport {
+    fn note(&mut self, pass: &'static str, note: String) {
+        self.notes.push(PassNote { pass, note });
+    }
+
+    pub(crate) fn expanded(&mut self, kernel: &Kernel, stream: &Stream) {
+        let kept =
+            stream.loops.iter().map(|l| kernel.vars[l.var].name.as_str()).collect::<Vec<_>>().join(", ");
+        let loops = if kept.is_empty() { String::new() } else { format!("; hardware loops: {kept}") };
+        let text = format!(
+            "{} instructions in the source, {} expanded, {} buffers{loops}",
+            kernel.insts.len(),
+            stream.items.len(),
+            stream.instances.len()
+        );
+        self.note("expand", text);
+    }
+
+    pub(crate) fn allocated(&mut self, a: &Allocation) {
+        self.sites = a.sites.clone();
+        self.sbuf_peak = a.sbuf_peak;
+        self.psum_peak = a.psum_peak;
+        let text = format!("{} bytes of SBUF and {} of PSUM per partition", a.sbuf_peak, a.psum_peak);
+        self.note("allocate", text);
+    }
+
+    pub(crate) fn scheduled(
+        &mut self,
+        dependences: &Dependences,
+        plan: &Plan,
+        tried: &[(&'static str, f64)],
+        waits: &Waits,
+    ) {
+        self.note("depend", format!("{} dependences", dependences.count()));
+        let all = tried.iter().map(|t| format!("{} {:.0} ns", t.0, t.1)).collect::<Vec<_>>().join(", ");
+        self.note("schedule", format!("{} of: {all} (estimates)", plan.name));
+        self.note("synchronise", format!("{} waits, {} implied by others", waits.count(), waits.dropped));
+        self.estimate_ns += plan.time;
+        self.program_order_ns += tried.first().map_or(0.0, |t| t.1);
+        self.waits += waits.count() as u64;
+    }
+
+    pub(crate) fn emitted(&mut self, e: &Emitted) {
+        self.semaphores = e.semaphores;
+        let mut stack: Vec<(usize, std::slice::Iter<'_, MInst>)> =
+            e.streams.iter().enumerate().map(|(s, v)| (s, v.iter())).collect();
+        while let Some((s, top)) = stack.last_mut() {
+            let s = *s;
+            match top.next().map(|m| &m.kind) {
+                None => {
+                    stack.pop();
+                }
+                Some(MKind::For { body, .. }) => stack.push((s, body.iter())),
+                Some(MKind::Dma { .. }) => {
+                    self.instructions[s] += 1;
+                    self.transfers += 1;
+                }
+                Some(MKind::Compute { .. }) => self.instructions[s] += 1,
+                Some(_) => {}
+            }
+        }
+        let forced = match e.forced_waits {
+            0 => String::new(),
+            n => format!(", {n} waits because none was free"),
+        };
+        self.note("emit", format!("{} semaphores{forced}", e.semaphores));
+    }
+}
+
+impl fmt::Display for CompileReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for n in &self.notes {
+            writeln!(f, "{:<12} {}", n.pass, n.note)?;
+        }
+        for s in &self.sites {
+            let depth = if s.depth == 0 { "one by one".to_string() } else { format!("{} buffers", s.depth) };
+            writeln!(f, "{:<12} {} x {} bytes in {} ({depth})", s.name, s.instances, s.bytes, s.space)?;
+        }
+        for (e, n) in STREAM_ENGINES.iter().zip(self.instructions) {
+            writeln!(f, "{:<12} {n} instructions", e.name())?;
+        }
+        write!(f, "{:<12} {}", "transfers", self.transfers)
+    }
+}

@@ -1,0 +1,310 @@
+//! List scheduling: in estimated time, whichever unit can issue next takes its best ready item.
+
+use super::machine::{Machine, Ran, ready_after, stream_of};
+use super::{Plan, Problem, SYNC};
+use crate::device::depend::Kind;
+use crate::device::legalise::Template;
+use crate::device::options::Pass;
+use nki_ir::Engine;
+use smallvec::{SmallVec, smallvec};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What "best" means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// First in the source, a load by its first use: keeps few tiles alive and pipelines what the buffers allow.
+    Oldest,
+    /// Longest path to the end, then first in the source.
+    CriticalPath,
+}
+
+impl Priority {
+    fn name(self) -> &'static str {
+        match self {
+            Priority::Oldest => "oldest first",
+            Priority::CriticalPath => "critical path",
+        }
+    }
+}
+
+/// The unit that stands for all sequencers when they issue transfers.
+const DMA: usize = 5;
+
+/// A sequencer other than the sync engine issues a transfer only if that is this much earlier, in nanoseconds: its own
+/// instructions wait behind a trigger that comes too soon.
+const GPSIMD_RELUCTANCE: f64 = 100.0;
+const SCALAR_RELUCTANCE: f64 = 400.0;
+
+/// Items of one unit: those whose time has come by rank, the others by time.
+#[derive(Default)]
+struct Unit {
+    ready: BinaryHeap<Reverse<(u64, u32)>>,
+    pending: BinaryHeap<Reverse<(u64, u32)>>,
+}
+
+struct Scheduler<'p, 'a> {
+    p: &'p Problem<'a>,
+    first: u32,
+    rank: Vec<u64>,
+    missing: Vec<u32>,
+    ready: Vec<f64>,
+    ran: Vec<Ran>,
+    issued: Vec<bool>,
+    /// Units in whose queues an item stands.
+    holders: Vec<u8>,
+    units: [Unit; 6],
+    machine: Machine,
+    order: Vec<u32>,
+    spread: bool,
+    balance: bool,
+}
+
+/// Schedules a block.
+pub fn schedule(p: &Problem<'_>, priority: Priority) -> Plan {
+    let items = p.dependences.items.clone();
+    let n = items.len();
+    let (offsets, successors) = successors(p);
+    let rank = match priority {
+        Priority::Oldest => first_uses(p),
+        Priority::CriticalPath => ranks(p),
+    };
+    let mut s = Scheduler {
+        p,
+        first: items.start,
+        rank,
+        missing: items.clone().map(|i| p.dependences.of(i).len() as u32).collect(),
+        ready: vec![0.0; n],
+        ran: vec![Ran::default(); n],
+        issued: vec![false; n],
+        holders: vec![0; n],
+        units: Default::default(),
+        machine: Machine::default(),
+        order: Vec::with_capacity(n),
+        spread: p.options.runs(Pass::SpreadDma),
+        balance: p.options.runs(Pass::Balance),
+    };
+    for k in 0..n as u32 {
+        if s.missing[k as usize] == 0 {
+            s.offer(k);
+        }
+    }
+    while let Some(k) = s.step() {
+        for &next in &successors[offsets[k as usize] as usize..offsets[k as usize + 1] as usize] {
+            s.missing[next as usize] -= 1;
+            if s.missing[next as usize] == 0 {
+                s.offer(next);
+            }
+        }
+    }
+    debug_assert_eq!(s.order.len(), n, "dependences point backwards, so every item becomes ready");
+    Plan::new(priority.name(), items, s.order, &s.ran, s.machine.end)
+}
+
+/// Successors of every item, as offsets into one list; both count from the start of the block.
+fn successors(p: &Problem<'_>) -> (Vec<u32>, Vec<u32>) {
+    let items = p.dependences.items.clone();
+    let mut offsets = vec![0u32; items.len() + 1];
+    for i in items.clone() {
+        for e in p.dependences.of(i) {
+            offsets[(e.item - items.start) as usize + 1] += 1;
+        }
+    }
+    for k in 1..offsets.len() {
+        offsets[k] += offsets[k - 1];
+    }
+    let mut at = offsets.clone();
+    let mut list = vec![0u32; p.dependences.count()];
+    for i in items.clone() {
+        for e in p.dependences.of(i) {
+            let slot = &mut at[(e.item - items.start) as usize];
+            list[*slot as usize] = i - items.start;
+            *slot += 1;
+        }
+    }
+    (offsets, list)
+}
+
+/// Smaller is more urgent: the position in the source; of a transfer, the position of the first item that reads its data.
+fn first_uses(p: &Problem<'_>) -> Vec<u64> {
+    let items = p.dependences.items.clone();
+    let mut rank: Vec<u64> = vec![u64::MAX; items.len()];
+    for i in items.clone() {
+        for e in p.dependences.of(i).iter().filter(|e| e.kind == Kind::ReadAfterWrite) {
+            let before = &mut rank[(e.item - items.start) as usize];
+            *before = (*before).min((i - items.start).into());
+        }
+    }
+    for i in items.clone() {
+        let k = (i - items.start) as usize;
+        let transfer = p.templates[p.stream.items[i as usize].template as usize].is_dma();
+        if !transfer || rank[k] == u64::MAX {
+            rank[k] = k as u64;
+        }
+    }
+    rank
+}
+
+/// Smaller is more urgent: the longest path from an item to the end, in nanoseconds, counted down from a large number.
+fn ranks(p: &Problem<'_>) -> Vec<u64> {
+    let items = p.dependences.items.clone();
+    let mut path = vec![0.0f64; items.len()];
+    for i in items.clone().rev() {
+        let k = (i - items.start) as usize;
+        let item = &p.stream.items[i as usize];
+        let t = &p.templates[item.template as usize];
+        let cost = &p.costs.templates[item.template as usize];
+        path[k] += match &cost.transfer {
+            Some(c) => c.alone(),
+            None => cost.compute[stream_of(t.engines[0])].latency,
+        };
+        let below = path[k];
+        for e in p.dependences.of(i) {
+            let before = &mut path[(e.item - items.start) as usize];
+            *before = before.max(below);
+        }
+    }
+    path.iter().map(|&ns| u64::MAX / 2 - ns as u64).collect()
+}
+
+impl Scheduler<'_, '_> {
+    fn template(&self, k: u32) -> &Template {
+        &self.p.templates[self.p.stream.items[(self.first + k) as usize].template as usize]
+    }
+
+    /// Units that may take an item.
+    fn units_of(&self, k: u32) -> SmallVec<[usize; 3]> {
+        let t = self.template(k);
+        if t.is_dma() {
+            return smallvec![DMA];
+        }
+        let engines = if self.balance { t.engines.len() } else { 1 };
+        t.engines.iter().take(engines).map(|&e| stream_of(e)).collect()
+    }
+
+    /// All predecessors of `k` have been issued: it becomes ready when their results are.
+    fn offer(&mut self, k: u32) {
+        let units = self.units_of(k);
+        let stream = units[0];
+        let transfer = stream == DMA;
+        let edges = self.p.dependences.of(self.first + k);
+        let ready = edges.iter().fold(0.0f64, |r, &e| {
+            let before = &self.ran[(e.item - self.first) as usize];
+            r.max(ready_after(e, before, if transfer { SYNC } else { stream }, transfer, self.p.costs.hops))
+        });
+        self.ready[k as usize] = ready;
+        self.holders[k as usize] = units.len() as u8;
+        for u in units {
+            // Times are not negative, so their bits order like the numbers.
+            self.units[u].pending.push(Reverse((ready.to_bits(), k)));
+        }
+    }
+
+    /// When a unit could issue something again.
+    fn free(&self, unit: usize) -> f64 {
+        if unit != DMA {
+            return self.machine.free(unit);
+        }
+        let s = &self.machine.sequencer;
+        if self.spread { s[SYNC].min(s[stream_of(Engine::GpSimd)]) } else { s[SYNC] }
+    }
+
+    /// Issues the next item; `None` when all are issued.
+    fn step(&mut self) -> Option<u32> {
+        loop {
+            let mut best: Option<(f64, usize)> = None;
+            for u in 0..self.units.len() {
+                self.drop_issued(u);
+                let free = self.free(u);
+                let at = match (self.units[u].ready.peek(), self.units[u].pending.peek()) {
+                    (Some(_), _) => free,
+                    (None, Some(Reverse((bits, _)))) => free.max(f64::from_bits(*bits)),
+                    (None, None) => continue,
+                };
+                if best.is_none_or(|b| at < b.0) {
+                    best = Some((at, u));
+                }
+            }
+            let (now, unit) = best?;
+            self.mature(unit, now);
+            let Some(Reverse((_, k))) = self.units[unit].ready.pop() else { continue };
+            if self.holders[k as usize] > 1 && self.better_elsewhere(k, unit, now) {
+                self.holders[k as usize] -= 1;
+                continue;
+            }
+            self.issue(k, unit);
+            return Some(k);
+        }
+    }
+
+    /// Items offered to several units stay in the queues of the others after one has taken them.
+    fn drop_issued(&mut self, unit: usize) {
+        let (u, issued) = (&mut self.units[unit], &self.issued);
+        while u.ready.peek().is_some_and(|Reverse((_, k))| issued[*k as usize]) {
+            u.ready.pop();
+        }
+        while u.pending.peek().is_some_and(|Reverse((_, k))| issued[*k as usize]) {
+            u.pending.pop();
+        }
+    }
+
+    fn mature(&mut self, unit: usize, now: f64) {
+        let u = &mut self.units[unit];
+        while let Some(&Reverse((bits, k))) = u.pending.peek() {
+            if f64::from_bits(bits) > now {
+                break;
+            }
+            u.pending.pop();
+            u.ready.push(Reverse((self.rank[k as usize], k)));
+        }
+    }
+
+    /// Whether another engine would finish the item sooner.
+    fn better_elsewhere(&self, k: u32, unit: usize, now: f64) -> bool {
+        let units = self.units_of(k);
+        let cost = &self.p.costs.templates[self.p.stream.items[(self.first + k) as usize].template as usize];
+        let here = now + cost.compute[unit].latency;
+        let position = units.iter().position(|&u| u == unit).unwrap_or(0);
+        units.iter().enumerate().any(|(n, &u)| {
+            let there = self.machine.free(u).max(self.ready[k as usize]) + cost.compute[u].latency;
+            u != unit && (there < here || (there == here && n < position))
+        })
+    }
+
+    fn issue(&mut self, k: u32, unit: usize) {
+        let cost = &self.p.costs.templates[self.p.stream.items[(self.first + k) as usize].template as usize];
+        let ready = self.ready[k as usize];
+        self.ran[k as usize] = match &cost.transfer {
+            Some(c) => {
+                let stream = self.issuer(k, ready);
+                self.machine.transfer(c, stream, ready)
+            }
+            None => self.machine.compute(cost.compute[unit], unit, ready),
+        };
+        self.issued[k as usize] = true;
+        self.order.push(self.first + k);
+    }
+
+    /// The sequencer that issues a transfer soonest; others than the sync engine only if they gain enough.
+    fn issuer(&self, k: u32, ready: f64) -> usize {
+        let Some(dma) = &self.template(k).dma else { return SYNC };
+        if !self.spread {
+            return stream_of(dma.issuers[0]);
+        }
+        let at = |e: Engine| {
+            let reluctance = match e {
+                Engine::GpSimd => GPSIMD_RELUCTANCE,
+                Engine::Scalar => SCALAR_RELUCTANCE,
+                _ => 0.0,
+            };
+            self.machine.sequencer[stream_of(e)].max(ready) + reluctance
+        };
+        let mut best = dma.issuers[0];
+        for &e in &dma.issuers[1..] {
+            if at(e) < at(best) {
+                best = e;
+            }
+        }
+        stream_of(best)
+    }
+}

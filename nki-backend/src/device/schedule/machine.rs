@@ -1,0 +1,123 @@
+//! A coarse machine in estimated time: five sequencers with data paths, descriptor generators, 16 DMA engines.
+
+use crate::device::cost::{Cost, CostModel, DmaCost, Hops};
+use crate::device::depend::{Edge, Kind};
+use crate::device::legalise::Template;
+use nki_ir::Engine;
+use nki_sim::program::STREAM_ENGINES;
+
+/// Costs of one template: by stream for compute, or of the transfer.
+#[derive(Clone, Debug)]
+pub struct TemplateCost {
+    pub compute: [Cost; 5],
+    pub transfer: Option<DmaCost>,
+}
+
+/// Costs of all templates.
+#[derive(Clone, Debug)]
+pub struct Costs {
+    pub templates: Vec<TemplateCost>,
+    pub hops: Hops,
+}
+
+impl Costs {
+    /// Asks the model once per template.
+    pub fn new(templates: &[Template], model: &dyn CostModel) -> Self {
+        let one = |t: &Template| {
+            let mut compute = [Cost::default(); 5];
+            for &e in t.engines.iter().filter(|_| !t.is_dma()) {
+                compute[stream_of(e)] = model.compute(t, e);
+            }
+            TemplateCost { compute, transfer: t.is_dma().then(|| model.transfer(t)) }
+        };
+        Costs { templates: templates.iter().map(one).collect(), hops: model.hops() }
+    }
+}
+
+/// Index of an engine's stream. Transfers have none of their own; they are issued from the sync engine by default.
+pub fn stream_of(e: Engine) -> usize {
+    STREAM_ENGINES.iter().position(|&s| s == e).unwrap_or(SYNC)
+}
+
+/// Index of the sync engine's stream.
+pub const SYNC: usize = 4;
+
+/// When an item ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ran {
+    pub start: f64,
+    /// Its result can be used (of a transfer: by a waiting instruction).
+    pub done: f64,
+    pub stream: u8,
+    pub transfer: bool,
+}
+
+/// Resources and until when they are taken, in nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    pub sequencer: [f64; 5],
+    path: [f64; 5],
+    generator: [f64; 5],
+    dma: [f64; 16],
+    pub end: f64,
+}
+
+impl Machine {
+    /// Earliest start of a compute instruction on a stream that has nothing to wait for.
+    pub fn free(&self, stream: usize) -> f64 {
+        self.sequencer[stream].max(self.path[stream])
+    }
+
+    /// Issues a compute instruction.
+    pub fn compute(&mut self, cost: Cost, stream: usize, ready: f64) -> Ran {
+        let start = self.free(stream).max(ready);
+        self.sequencer[stream] = start;
+        self.path[stream] = start + cost.occupancy;
+        let done = start + cost.latency;
+        self.end = self.end.max(done);
+        Ran { start, done, stream: stream as u8, transfer: false }
+    }
+
+    /// Issues a transfer from a stream.
+    pub fn transfer(&mut self, cost: &DmaCost, stream: usize, ready: f64) -> Ran {
+        let start = self.sequencer[stream].max(ready);
+        self.sequencer[stream] = start + cost.trigger;
+        let begin = if cost.generate > 0.0 {
+            let begin = start.max(self.generator[stream]);
+            self.generator[stream] = begin + cost.generate;
+            if stream == stream_of(Engine::GpSimd) {
+                self.path[stream] = self.path[stream].max(begin) + cost.generate;
+            }
+            begin
+        } else {
+            start
+        };
+        let mut complete = begin;
+        for &(k, service) in &cost.service {
+            let engine = &mut self.dma[usize::from(k)];
+            let arrives = begin + cost.start + cost.stagger * f64::from(k);
+            // An engine that was idle pays the first read.
+            let first = if arrives >= *engine { arrives + cost.first } else { *engine };
+            *engine = first + service;
+            complete = complete.max(*engine);
+        }
+        self.end = self.end.max(complete);
+        Ran { start, done: complete + cost.done, stream: stream as u8, transfer: true }
+    }
+}
+
+/// When an item on `stream` may start because of an edge to an item that ran.
+pub fn ready_after(edge: Edge, before: &Ran, stream: usize, transfer: bool, hops: Hops) -> f64 {
+    if before.transfer {
+        return before.done;
+    }
+    if usize::from(before.stream) != stream {
+        return before.done + hops.other_engine;
+    }
+    match edge.kind {
+        Kind::ReadAfterWrite | Kind::Order => before.done + hops.same_engine,
+        _ if transfer => before.done + hops.same_engine,
+        // In-order issue is enough.
+        _ => before.start,
+    }
+}

@@ -1,0 +1,116 @@
+//! Schedule: an issue order, a stream for every instruction, a ring for every transfer. Several orders are tried in estimated
+//! time, program order among them, and the fastest is taken: no schedule is slower than the source by the estimate.
+
+mod list;
+mod machine;
+
+pub use list::Priority;
+pub use machine::{Costs, SYNC, stream_of};
+
+use crate::device::depend::Dependences;
+use crate::device::expand::{Stream, writes};
+use crate::device::legalise::Template;
+use crate::device::options::{CompileOptions, Pass};
+use machine::{Machine, Ran, ready_after};
+use nki_ir::{Engine, Space};
+use std::ops::Range;
+
+/// The order of one straight block.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub items: Range<u32>,
+    /// Items in order of issue. Each stream issues its own in this order, and every dependence points backwards in it.
+    pub order: Vec<u32>,
+    /// Stream of each item, by position in the block.
+    pub streams: Vec<u8>,
+    /// Estimated start of each item, in nanoseconds from the start of the block.
+    pub starts: Vec<f32>,
+    /// Estimated duration of the block, in nanoseconds.
+    pub time: f64,
+    pub name: &'static str,
+}
+
+impl Plan {
+    /// Stream of item `i`.
+    pub fn stream(&self, i: u32) -> usize {
+        self.streams[(i - self.items.start) as usize].into()
+    }
+    /// Estimated start of item `i`.
+    pub fn start(&self, i: u32) -> f32 {
+        self.starts[(i - self.items.start) as usize]
+    }
+
+    fn new(name: &'static str, items: Range<u32>, order: Vec<u32>, ran: &[Ran], time: f64) -> Self {
+        Plan {
+            items,
+            order,
+            streams: ran.iter().map(|r| r.stream).collect(),
+            starts: ran.iter().map(|r| r.start as f32).collect(),
+            time,
+            name,
+        }
+    }
+}
+
+/// What a scheduler needs to know.
+pub struct Problem<'a> {
+    pub templates: &'a [Template],
+    pub stream: &'a Stream,
+    pub costs: &'a Costs,
+    pub dependences: &'a Dependences,
+    pub options: &'a CompileOptions,
+}
+
+/// The best plan of a block, and the estimated times of all plans tried, by name.
+pub fn schedule(p: &Problem<'_>) -> (Plan, Vec<(&'static str, f64)>) {
+    let mut best = program_order(p);
+    let mut tried = vec![(best.name, best.time)];
+    if p.options.runs(Pass::Schedule) {
+        for priority in [Priority::Oldest, Priority::CriticalPath] {
+            let plan = list::schedule(p, priority);
+            tried.push((plan.name, plan.time));
+            if plan.time < best.time {
+                best = plan;
+            }
+        }
+    }
+    (best, tried)
+}
+
+/// Issues everything in the order of the source, transfers from their first issuer.
+fn program_order(p: &Problem<'_>) -> Plan {
+    let items = p.dependences.items.clone();
+    let mut machine = Machine::default();
+    let mut ran: Vec<Ran> = Vec::with_capacity(items.len());
+    for i in items.clone() {
+        let item = &p.stream.items[i as usize];
+        let t = &p.templates[item.template as usize];
+        let stream = match &t.dma {
+            Some(d) => stream_of(d.issuers[0]),
+            None => stream_of(t.engines[0]),
+        };
+        let cost = &p.costs.templates[item.template as usize];
+        let ready = p.dependences.of(i).iter().fold(0.0f64, |r, &e| {
+            let before = &ran[(e.item - items.start) as usize];
+            r.max(ready_after(e, before, stream, t.is_dma(), p.costs.hops))
+        });
+        ran.push(match &cost.transfer {
+            Some(c) => machine.transfer(c, stream, ready),
+            None => machine.compute(cost.compute[stream], stream, ready),
+        });
+    }
+    Plan::new("program order", items.clone(), items.collect(), &ran, machine.end)
+}
+
+/// The ring of a transfer: loads and stores of every issuer have one of their own, so that a store never waits in line behind
+/// loads. Within a ring transfers are served in order, which keeps the order of the schedule.
+pub fn ring(t: &Template, stream: usize) -> u8 {
+    let issuer = match nki_sim::program::STREAM_ENGINES[stream] {
+        Engine::Sync => 0,
+        Engine::GpSimd => 1,
+        Engine::Scalar => 2,
+        _ => 3,
+    };
+    let store = t.views().any(|v| v.space == Space::Hbm && writes(v));
+    2 * issuer + u8::from(store)
+}

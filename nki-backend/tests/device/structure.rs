@@ -1,0 +1,110 @@
+//! Properties of every compiled program that need no execution.
+
+use crate::kernels;
+use nki_backend::device::{CompileOptions, Pass, compile_kernel};
+use nki_ir::{DType, Kernel, Target};
+use nki_sim::program::{MInst, MKind};
+use std::collections::BTreeMap;
+
+fn samples() -> Vec<Kernel> {
+    vec![
+        kernels::copy(1, 1, 512, DType::F32),
+        kernels::copy(300, 600, 512, DType::BF16),
+        kernels::softmax(129, 300),
+        kernels::running_sum(5, 100, 40),
+        kernels::running_sum(0, 1, 7),
+        kernels::naive_matmul(256, 512, 1024, DType::BF16),
+        kernels::naive_matmul(7, 3, 5, DType::F32),
+        kernels::blocked_matmul(512, 256, 1024, 256, 1024, DType::BF16),
+    ]
+}
+
+#[test]
+fn equal_input_gives_equal_programs() {
+    for k in samples() {
+        let options = CompileOptions::new(Target::Trn2);
+        let a = compile_kernel(&k, &options).unwrap();
+        let b = compile_kernel(&k, &options).unwrap();
+        assert_eq!(a.program, b.program, "{}", k.name);
+        assert_eq!(a.listing(1000), b.listing(1000));
+    }
+}
+
+#[test]
+fn no_schedule_is_estimated_slower_than_program_order() {
+    for target in Target::ALL {
+        for k in samples() {
+            let r = compile_kernel(&k, &CompileOptions::new(target)).unwrap().report;
+            assert!(r.estimate_ns <= r.program_order_ns, "{} on {target}: {r}", k.name);
+        }
+    }
+}
+
+#[test]
+fn loads_overlap_compute_in_a_naive_matmul() {
+    let k = kernels::naive_matmul(512, 1024, 1024, DType::BF16);
+    let r = compile_kernel(&k, &CompileOptions::new(Target::Trn2)).unwrap().report;
+    assert!(r.estimate_ns < 0.7 * r.program_order_ns, "{r}");
+}
+
+#[test]
+fn every_instruction_of_the_source_is_emitted_once_whatever_passes_run() {
+    for k in samples() {
+        let mut all = vec![CompileOptions::new(Target::Trn2)];
+        all.extend(Pass::ALL.iter().map(|&p| CompileOptions::new(Target::Trn2).without(p)));
+        let mut expected: Option<BTreeMap<u32, usize>> = None;
+        for o in all {
+            let program = compile_kernel(&k, &o).unwrap().program;
+            let mut count = BTreeMap::new();
+            for i in program.streams.iter().flatten() {
+                assert!(!matches!(i.kind, MKind::For { .. }), "{} has no large loop", k.name);
+                *count.entry(i.source.expect("straight code has a source")).or_insert(0) += 1;
+            }
+            let expected = expected.get_or_insert_with(|| count.clone());
+            assert_eq!(*expected, count, "{} without {:?}", k.name, o.disabled);
+        }
+    }
+}
+
+#[test]
+fn fewer_waits_with_the_pass_that_reduces_them() {
+    let k = kernels::blocked_matmul(512, 256, 1024, 256, 1024, DType::BF16);
+    let waits = |o: &CompileOptions| {
+        let p = compile_kernel(&k, o).unwrap().program;
+        p.streams.iter().flatten().map(|i| i.waits.len()).sum::<usize>()
+    };
+    let o = CompileOptions::new(Target::Trn2);
+    assert!(waits(&o) < waits(&o.clone().without(Pass::ReduceWaits)));
+}
+
+/// Instructions of a stream, those of loop bodies times their trip counts.
+fn executed(stream: &[MInst]) -> u64 {
+    let one = |i: &MInst| match &i.kind {
+        MKind::For { hi: nki_sim::program::MBound::Const(n), body, .. } => *n as u64 * executed(body),
+        MKind::Compute { .. } | MKind::Dma { .. } => 1,
+        _ => 0,
+    };
+    stream.iter().map(one).sum()
+}
+
+#[test]
+fn a_loop_beyond_the_budget_stays_a_hardware_loop() {
+    let k = kernels::naive_matmul(256, 512, 1024, DType::BF16);
+    let mut o = CompileOptions::new(Target::Trn2);
+    o.unroll_budget = 20;
+    let c = compile_kernel(&k, &o).unwrap();
+    let total: u64 = c.program.streams.iter().map(|s| executed(s)).sum();
+    assert_eq!(total, 4 * (4 * 3 + 2));
+    assert!(c.program.streams.iter().flatten().any(|i| matches!(i.kind, MKind::For { .. })));
+    assert_eq!(c.program.registers, [2; 5]);
+}
+
+#[test]
+fn semaphores_stay_within_the_hardware() {
+    // 600 loads that nothing orders: more than there are semaphores.
+    let k = kernels::running_sum(600, 128, 8);
+    let mut o = CompileOptions::new(Target::Trn2);
+    o.max_buffers = 600;
+    let c = compile_kernel(&k, &o).unwrap();
+    assert!(c.program.semaphores <= 256, "{}", c.program.semaphores);
+}
