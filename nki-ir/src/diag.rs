@@ -72,6 +72,8 @@ codes! {
     SbufCapacity, "sbuf_capacity";
     /// PSUM is too small at the peak (G13).
     PsumCapacity, "psum_capacity";
+    /// The tensors of a kernel exceed the device's HBM.
+    HbmCapacity, "hbm_capacity";
     /// A matmul result crosses a PSUM bank.
     PsumBank, "psum_bank";
     /// Misuse of PSUM accumulation (isa.md section 13).
@@ -139,6 +141,8 @@ impl std::str::FromStr for Code {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
     pub code: Code,
+    /// Number of the violated rule in isa.md (`9.1.1/4`), when the gate reports it; see `verify::rules`.
+    pub rule: Option<&'static str>,
     pub severity: Severity,
     /// One sentence with the user's names, what was found and the limit.
     pub message: String,
@@ -156,6 +160,7 @@ impl Diagnostic {
     pub fn error(code: Code, message: impl Into<String>) -> Self {
         Diagnostic {
             code,
+            rule: None,
             severity: Severity::Error,
             message: message.into(),
             at: None,
@@ -242,6 +247,10 @@ impl Diagnostics {
     /// Adds a finding.
     pub fn push(&mut self, d: Diagnostic) {
         self.list.push(d);
+    }
+    /// Number of findings.
+    pub fn len(&self) -> usize {
+        self.list.len()
     }
     /// Adds the findings of `other`.
     pub fn extend(&mut self, other: Diagnostics) {

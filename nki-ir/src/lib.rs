@@ -22,6 +22,7 @@ pub mod sem;
 pub mod target;
 pub mod tensor;
 pub mod text;
+pub mod verify;
 pub mod view;
 
 pub use affine::Affine;
@@ -34,4 +35,5 @@ pub use loc::Loc;
 pub use op::{ActFn, AluOp, Engine, Op};
 pub use target::Target;
 pub use tensor::Tensor;
+pub use verify::{Verified, verify};
 pub use view::{AxisSlice, Dim, Index, Pattern, View};

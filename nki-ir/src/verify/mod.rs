@@ -1,0 +1,220 @@
+//! The gate: what a kernel must satisfy before anything may run it. Executors take only [`Verified`].
+//!
+//! # Invariants
+//!
+//! Structure, checked first; later checks and all executors rely on it:
+//!
+//! - **S1** Regions, loops and instructions form a tree rooted at the kernel's body; each has one place.
+//! - **S2** An instruction has the operands and attributes of its row in the op table, each of a form the row allows.
+//! - **S3** Every buffer, variable, register and region referred to exists.
+//! - **S4** A buffer is used only after its `Alloc` and inside the region that allocates it; a loop variable only inside
+//!   its loop.
+//! - **S5** Names of buffers and of instructions are unique.
+//! - **S6** No dimension is empty; on-chip tiles have rank 2 or more and at most 128 partitions; arguments are in HBM.
+//! - **S7** Loops count up by a positive step between 32-bit bounds.
+//! - **S8** A slice has one entry per axis of its buffer; a pattern has no empty dimension.
+//!
+//! Every instruction, on the target at hand: the generic rules G1 to G17 of isa.md section 8 and the numbered checks of the
+//! instruction's own section. Every access stays inside its buffer for all values of the loop variables.
+//!
+//! The kernel as a whole: a reduce register is folded into only after it was set on every path; a matmul adds only to what a
+//! matmul wrote; no read of bytes that nothing can have written; every output is written; tiles live at once fit SBUF, PSUM
+//! and HBM.
+//!
+//! [`rules`] lists all rules with their codes. Nothing is reported that is not certainly wrong, with one exception that is
+//! part of the rule itself: a reduce register must be set on *every* path.
+//!
+//! # Layout
+//!
+//! [`structure`] and [`flat`] come first. [`context`] resolves one instruction; `generic`, `overlap`, and one file per engine
+//! check it. `reduce`, `accumulate`, `flow` and `capacity` check the kernel as a whole. `bounds` and `footprint` are the
+//! arithmetic they share.
+
+mod bounds;
+mod capacity;
+mod context;
+mod dma;
+pub mod flat;
+mod flow;
+mod footprint;
+mod generic;
+mod gpsimd;
+mod overlap;
+mod reduce;
+pub mod rules;
+mod scalar;
+mod structure;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::entity::{Entity, Inst};
+use crate::kernel::Kernel;
+use crate::op::{Op, OpRow};
+use crate::target::Target;
+use context::{Arg, Cx};
+use flat::{Flat, Step};
+use std::cell::RefCell;
+use std::fmt;
+
+/// A kernel that has passed the gate for one target. The only thing that can be executed or compiled.
+#[derive(Clone)]
+pub struct Verified {
+    kernel: Kernel,
+    target: Target,
+    warnings: Diagnostics,
+    flat: Flat,
+}
+
+impl Verified {
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+    /// The target it is legal on.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+    /// What is legal, but probably not meant.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
+    }
+    /// Its nodes in program order.
+    pub fn flat(&self) -> &Flat {
+        &self.flat
+    }
+    /// The kernel, no longer guarded.
+    pub fn into_kernel(self) -> Kernel {
+        self.kernel
+    }
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verified({} for {})", self.kernel.name, self.target)
+    }
+}
+
+/// Checks `kernel` for `target`. All errors found are returned, not only the first; if the structure is broken, only that.
+pub fn verify(kernel: Kernel, target: Target) -> Result<Verified, Diagnostics> {
+    let out = RefCell::new(Diagnostics::new());
+    let flat = structure::check(&kernel, &out);
+    if let Some(flat) = &flat {
+        check(&kernel, flat, target, &out);
+    }
+    let found = out.into_inner();
+    match flat {
+        Some(flat) if !found.has_errors() => Ok(Verified { kernel, target, warnings: found, flat }),
+        _ => Err(found),
+    }
+}
+
+/// Everything after structure.
+fn check(kernel: &Kernel, flat: &Flat, target: Target, out: &RefCell<Diagnostics>) {
+    for step in &flat.steps {
+        if let Step::Inst(inst) = step {
+            one(kernel, *inst, target, out);
+        }
+    }
+    registers(kernel, flat, out);
+    reduce::check(kernel, flat, out);
+    flow::check(kernel, flat, out);
+    capacity::check(kernel, flat, target, out);
+}
+
+/// Checks one instruction by itself: form, generic rules and its own numbered checks. What depends on other instructions
+/// (scopes, initialisation, capacity) is left to [`verify`].
+pub fn check_inst(kernel: &Kernel, inst: Inst, target: Target) -> Vec<Diagnostic> {
+    let out = RefCell::new(Diagnostics::new());
+    if structure::check_inst(kernel, inst, &out) {
+        one(kernel, inst, target, &out);
+    }
+    out.into_inner().into_iter().collect()
+}
+
+/// Checks one well-formed instruction.
+fn one(kernel: &Kernel, inst: Inst, target: Target, out: &RefCell<Diagnostics>) {
+    let data = &kernel.insts[inst];
+    let row: &'static OpRow = data.op.row();
+    let mut cx =
+        Cx { kernel, target, data, row, engine: data.resolved_engine(kernel), args: Default::default(), out };
+    for (operand, spec) in data.operands.iter().zip(row.operands) {
+        let resolved = operand.view().map(|view| {
+            let buf = &kernel.bufs[view.buf];
+            (view, buf, view.pattern(buf))
+        });
+        cx.args.push(match resolved {
+            None => None,
+            Some((_, buf, None)) => {
+                let message = format!("{} `{}`: its addresses leave 64 bits", spec.name, buf.name);
+                cx.fail(&rules::BOUNDS, message).buffer(buf).help("use a smaller buffer or a smaller start");
+                return;
+            }
+            Some((view, buf, Some(pattern))) => {
+                let (shape, n) = (view.shape(buf.space), pattern.elements());
+                Some(Arg { spec, view, buf, pattern, shape, n })
+            }
+        });
+    }
+    generic::check(&cx);
+    match data.op {
+        Op::NcMatmul => tensor::nc_matmul(&cx),
+        Op::NcTranspose => tensor::nc_transpose(&cx),
+        Op::Activation => scalar::activation(&cx),
+        Op::TensorReduce => vector::tensor_reduce(&cx),
+        Op::TensorTensor => vector::tensor_tensor(&cx),
+        Op::ScalarTensorTensor => vector::scalar_tensor_tensor(&cx),
+        Op::TensorScalar => vector::tensor_scalar(&cx),
+        Op::TensorScalarReduce => vector::tensor_scalar_reduce(&cx),
+        Op::Memset => vector::memset(&cx),
+        Op::Iota => gpsimd::iota(&cx),
+        Op::AffineSelect => gpsimd::affine_select(&cx),
+        Op::DmaCopy => dma::dma_copy(&cx),
+        // Nothing beyond the generic rules.
+        Op::TensorCopy | Op::Reciprocal => {}
+    }
+}
+
+/// 9.7: registers are read only where an instruction can have written them.
+fn registers(kernel: &Kernel, flat: &Flat, out: &RefCell<Diagnostics>) {
+    use crate::kernel::{Bound, LoopData, Operand};
+    let mut written = vec![false; kernel.regs.len()];
+    for data in kernel.insts.values() {
+        for (operand, spec) in data.operands.iter().zip(data.op.row().operands) {
+            if let (Operand::Reg(r), crate::op::Effect::Write) = (operand, spec.effect) {
+                written[r.index()] = true;
+            }
+        }
+    }
+    let mut read = |r: crate::entity::Reg, loc| {
+        if let (Some(reg), false) = (kernel.regs.get(r), std::mem::replace(&mut written[r.index()], true)) {
+            let message = format!("register %{} is read, but nothing writes it", reg.name);
+            let d = context::violation(&rules::REGISTER, message).at(&kernel.locs, loc);
+            context::Report::new(d, kernel, out)
+                .related(reg.loc, "declared here")
+                .help("use a constant, or load the register first");
+        }
+    };
+    for step in &flat.steps {
+        match step {
+            Step::Inst(inst) => {
+                let data = &kernel.insts[*inst];
+                structure::registers(data).for_each(|r| read(r, data.loc));
+            }
+            Step::Enter(l, _) => match &kernel.loops[*l] {
+                LoopData::For { lo, hi, loc, .. } => {
+                    for bound in [lo, hi] {
+                        if let Bound::Reg { reg, .. } = bound {
+                            read(*reg, *loc);
+                        }
+                    }
+                }
+                LoopData::While { cond, loc, .. } | LoopData::If { cond, loc, .. } => read(*cond, *loc),
+                LoopData::NoReorder { .. } => {}
+            },
+            _ => {}
+        }
+    }
+}
