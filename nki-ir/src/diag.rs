@@ -1,6 +1,7 @@
 //! Errors as values: a code, a place, what was found, the limit and where it comes from, and a help line that is an action.
 
 use crate::loc::{Loc, LocTable, SourceLoc};
+use crate::verify::rules::Rule;
 use std::fmt;
 
 /// Severity of a [`Diagnostic`].
@@ -141,12 +142,12 @@ impl std::str::FromStr for Code {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
     pub code: Code,
-    /// Number of the violated rule in isa.md (`9.1.1/4`), when the gate reports it; see `verify::rules`.
-    pub rule: Option<&'static str>,
+    /// The violated rule, when the gate reports it.
+    pub rule: Option<&'static Rule>,
     pub severity: Severity,
     /// One sentence with the user's names, what was found and the limit.
     pub message: String,
-    pub at: Option<SourceLoc>,
+    pub at: Option<Box<SourceLoc>>,
     /// Other places that matter, with what they are.
     pub related: Vec<(SourceLoc, String)>,
     /// Where a limit comes from and other facts.
@@ -175,12 +176,12 @@ impl Diagnostic {
     }
     /// Sets the place.
     pub fn at(mut self, locs: &LocTable, loc: Loc) -> Self {
-        self.at = locs.resolve(loc);
+        self.at = locs.resolve(loc).map(Box::new);
         self
     }
     /// Sets the place.
     pub fn at_source(mut self, at: SourceLoc) -> Self {
-        self.at = Some(at);
+        self.at = Some(Box::new(at));
         self
     }
     /// Adds another place.

@@ -186,7 +186,7 @@ impl<'a> Cx<'a> {
 /// A diagnostic for a violation of `rule`: code, number, and the fact behind it.
 pub fn violation(rule: &'static Rule, message: impl Into<String>) -> Diagnostic {
     let mut d = Diagnostic::error(rule.code, message).note(rule.fact);
-    d.rule = Some(rule.id);
+    d.rule = Some(rule);
     d
 }
 

@@ -8,7 +8,7 @@
 use crate::diag::Code;
 
 /// A rule of the gate.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// Number in isa.md.
     pub id: &'static str,
