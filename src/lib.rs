@@ -1,5 +1,58 @@
-//! nki
+//! `nki`: a kernel language for Trainium-class NeuronCores.
+//!
+//! A kernel is a Rust function with `#[nki::kernel]`. Its body is ordinary Rust that runs once per specialisation and records
+//! operations; rustc checks names, dtypes and memories, a verifier checks shapes, bounds, capacities and everything else the
+//! hardware asks for, with the position in the kernel's source. In: a kernel function and shapes. Out: tile IR
+//! ([`nki_ir::Kernel`]) that runs in four ways.
+//!
+//! Reading order: [`Nc`] (allocation), [`Tensor`] and its views, [`loops`], [`value`] (load, store, operators, functions),
+//! [`isa`] (one method per instruction), [`launch`] (specialise and run), [`schedule`].
 #![forbid(unsafe_code)]
 
+// The macros write `::nki` paths, which kernels and tests inside this crate use too.
+extern crate self as nki;
+
 pub mod args;
+mod axes;
 pub mod check;
+pub mod config;
+mod elem;
+mod idx;
+mod info;
+pub mod isa;
+pub mod launch;
+pub mod loops;
+mod nc;
+mod reg;
+pub mod registry;
+pub mod schedule;
+pub mod space;
+mod tensor;
+mod trace;
+pub mod value;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use axes::{Axes, Axis};
+pub use config::KernelConfig;
+pub use elem::{Elem, Float, Int, bf16, f8e4m3, f8e4m3fn, f8e5m2, f16, tf32};
+pub use idx::{Block, Idx};
+pub use info::{KernelInfo, ParamInfo, ParamKind, kernels};
+pub use launch::Specialization;
+pub use nc::Nc;
+pub use nki_ir as ir;
+pub use nki_macros::{KernelConfig, ensure, kernel};
+pub use reg::Reg;
+pub use schedule::{Label, Schedule};
+pub use tensor::{Acc, Hbm, Tensor, Tile};
+
+/// What a kernel usually needs: `use nki::prelude::*;`.
+pub mod prelude {
+    pub use crate::{
+        Acc, Block, Elem, Float, Hbm, Idx, Int, KernelConfig, Nc, Reg, Schedule, Tile, bf16, ensure, f16,
+    };
+    pub use nki_ir::Target;
+    pub use nki_ir::op::{ActFn as Act, AluOp as Alu, Engine, ReduceCmd};
+}

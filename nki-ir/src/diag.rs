@@ -92,6 +92,8 @@ codes! {
     Ensure, "ensure";
     /// Handles of different traces were mixed.
     Trace, "trace";
+    /// A device loop left by `break`, `return` or `?`.
+    ControlFlow, "control_flow";
     /// One source line recorded thousands of times.
     Unroll, "unroll";
     /// A schedule step that cannot be applied.

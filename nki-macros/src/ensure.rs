@@ -1,0 +1,78 @@
+//! `ensure!`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{BinOp, Expr, Token, parse2};
+
+struct Ensure {
+    nc: Expr,
+    condition: Expr,
+    message: TokenStream,
+}
+
+impl Parse for Ensure {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let nc = input.parse()?;
+        input.parse::<Token![,]>()?;
+        let condition = input.parse()?;
+        let message = match input.parse::<Option<Token![,]>>()? {
+            Some(_) => input.parse()?,
+            None => TokenStream::new(),
+        };
+        Ok(Ensure { nc, condition, message })
+    }
+}
+
+pub fn expand(input: TokenStream) -> TokenStream {
+    let Ensure { nc, condition, message } = match parse2(input) {
+        Ok(e) => e,
+        Err(e) => {
+            let e = syn::Error::new(
+                e.span(),
+                format!("{e}\nhelp: `ensure!(nc, condition)` or `ensure!(nc, condition, \"..\")`"),
+            );
+            return e.to_compile_error();
+        }
+    };
+    let text = tidy(&condition);
+    let message = match message.is_empty() {
+        true => quote!(::core::option::Option::None),
+        false => quote!(::core::option::Option::Some(::std::format!(#message))),
+    };
+    if let Expr::Binary(b) = &condition
+        && matches!(
+            b.op,
+            BinOp::Eq(_) | BinOp::Ne(_) | BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_)
+        )
+    {
+        let (left, op, right) = (&b.left, &b.op, &b.right);
+        let (left_text, right_text) = (tidy(left), tidy(right));
+        return quote_spanned! {condition.span()=>
+            match (&(#left), &(#right)) {
+                (__left, __right) => if !(*__left #op *__right) {
+                    #[allow(unused_imports)]
+                    use ::nki::__private::{NotShown as _, Shown as _};
+                    ::nki::__private::ensure_failed(#nc, #text, &[
+                        (#left_text, (&::nki::__private::Probe(__left)).__nki_show()),
+                        (#right_text, (&::nki::__private::Probe(__right)).__nki_show()),
+                    ], #message)
+                }
+            }
+        };
+    }
+    quote_spanned! {condition.span()=>
+        if !(#condition) {
+            ::nki::__private::ensure_failed(#nc, #text, &[], #message)
+        }
+    }
+}
+
+/// The expression as written, near enough.
+fn tidy(e: &Expr) -> String {
+    let text = e.to_token_stream().to_string();
+    let text =
+        text.replace(" . ", ".").replace(" (", "(").replace("( ", "(").replace(" )", ")").replace(" ,", ",");
+    text.replace(" :: ", "::").replace(" [", "[").replace("[ ", "[").replace(" ]", "]")
+}

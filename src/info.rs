@@ -1,0 +1,52 @@
+//! What is known of a kernel function without running it, and the registry of all kernels linked into a program.
+
+use crate::config::Field;
+use crate::launch::Specialization;
+use crate::registry::Arguments;
+use nki_ir::Diagnostics;
+
+/// A kernel function, as `#[nki::kernel]` describes it.
+#[derive(Debug)]
+pub struct KernelInfo {
+    /// Name of the function.
+    pub name: &'static str,
+    /// Full path of the function.
+    pub path: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+    /// First paragraph of the documentation.
+    pub doc: &'static str,
+    /// Parameters after `nc`, in order.
+    pub params: &'static [ParamInfo],
+    /// Specialises the kernel to arguments given by name; `None` for kernels that only other kernels can call.
+    pub launch: Option<fn(&Arguments) -> Result<Specialization, Diagnostics>>,
+}
+
+/// A parameter of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct ParamInfo {
+    pub name: &'static str,
+    /// The type as written.
+    pub ty: &'static str,
+    pub kind: ParamKind,
+    /// The values by which a host sets it, given its name: the fields of a configuration structure, or itself.
+    pub fields: fn(&'static str) -> Vec<Field>,
+}
+
+/// What a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamKind {
+    /// A tensor in HBM.
+    Tensor { optional: bool, inout: bool },
+    /// A value known while tracing.
+    Value,
+}
+
+inventory::collect!(&'static KernelInfo);
+
+/// Every kernel linked into the program that can be launched by name, by path.
+pub fn kernels() -> Vec<&'static KernelInfo> {
+    let mut all: Vec<_> = inventory::iter::<&'static KernelInfo>.into_iter().copied().collect();
+    all.sort_by_key(|k| (k.name, k.path, k.line));
+    all
+}
