@@ -19,8 +19,11 @@ pub struct KernelInfo {
     /// Parameters after `nc`, in order.
     pub params: &'static [ParamInfo],
     /// Specialises the kernel to arguments given by name; `None` for kernels that only other kernels can call.
-    pub launch: Option<fn(&Arguments) -> Result<Specialization, Diagnostics>>,
+    pub launch: Option<LaunchByName>,
 }
+
+/// Specialises a kernel to arguments given by name.
+pub type LaunchByName = fn(&Arguments) -> Result<Specialization, Diagnostics>;
 
 /// A parameter of a kernel.
 #[derive(Clone, Copy, Debug)]

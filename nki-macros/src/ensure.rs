@@ -51,20 +51,26 @@ pub fn expand(input: TokenStream) -> TokenStream {
         let (left_text, right_text) = (tidy(left), tidy(right));
         return quote_spanned! {condition.span()=>
             match (&(#left), &(#right)) {
-                (__left, __right) => if !(*__left #op *__right) {
+                (__left, __right) => {
+                    let __holds = *__left #op *__right;
                     #[allow(unused_imports)]
                     use ::nki::__private::{NotShown as _, Shown as _};
-                    ::nki::__private::ensure_failed(#nc, #text, &[
-                        (#left_text, (&::nki::__private::Probe(__left)).__nki_show()),
-                        (#right_text, (&::nki::__private::Probe(__right)).__nki_show()),
-                    ], #message)
+                    if !__holds {
+                        ::nki::__private::ensure_failed(#nc, #text, &[
+                            (#left_text, (&::nki::__private::Probe(__left)).__nki_show()),
+                            (#right_text, (&::nki::__private::Probe(__right)).__nki_show()),
+                        ], #message)
+                    }
                 }
             }
         };
     }
     quote_spanned! {condition.span()=>
-        if !(#condition) {
-            ::nki::__private::ensure_failed(#nc, #text, &[], #message)
+        {
+            let __holds: bool = #condition;
+            if !__holds {
+                ::nki::__private::ensure_failed(#nc, #text, &[], #message)
+            }
         }
     }
 }
