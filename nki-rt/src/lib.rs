@@ -11,15 +11,18 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 
+mod activation;
 mod aligned;
 mod codec;
 mod convert;
 mod element;
+mod math;
 mod matmul;
 mod matrix;
 mod simd;
 mod tier;
 
+pub use activation::{Activation, activate, activate_affine, activate_in_place, activate_raw};
 pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_slice_mut};
 pub use convert::{Format, convert, narrow, narrow_raw, widen, widen_raw};
 pub use element::Element;

@@ -186,6 +186,7 @@ const FEW: usize = 4;
 
 impl<T: Element> Kernel for TileProduct<T> {
     type Output = ();
+    const TILED: bool = true;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -408,3 +409,6 @@ impl Drop for Scratch {
         KEPT.set(std::mem::take(&mut self.0));
     }
 }
+
+#[cfg(test)]
+mod tests;

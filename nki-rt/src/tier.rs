@@ -14,7 +14,8 @@ pub struct Tier(Kind);
 enum Kind {
     /// Plain Rust, 4 lanes; what the compiler makes of it (NEON on AArch64).
     Portable,
-    /// Plain Rust, 16 lanes: slow, exists to test the 512-bit shapes of kernels on any machine.
+    #[cfg(test)]
+    /// Plain Rust, 16 lanes in tiled kernels: slow, exists to test their 512-bit shapes on any machine.
     Wide,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -37,8 +38,10 @@ impl Tier {
 
     /// Every tier of this processor, slowest first.
     pub fn available() -> Vec<Tier> {
-        #[allow(unused_mut, reason = "only x86-64 has more")]
-        let mut tiers = vec![Tier(Kind::Wide), Tier(Kind::Portable)];
+        #[allow(unused_mut, reason = "not every processor has more")]
+        let mut tiers = vec![Tier(Kind::Portable)];
+        #[cfg(test)]
+        tiers.insert(0, Tier(Kind::Wide));
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
@@ -62,10 +65,11 @@ impl Tier {
         Tier::available().into_iter().find(|tier| tier.name() == name)
     }
 
-    /// `portable`, `wide`, `avx2`, `avx512` or `avx512bf16`.
+    /// `portable`, `avx2`, `avx512` or `avx512bf16`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Portable => "portable",
+            #[cfg(test)]
             Kind::Wide => "wide",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
@@ -81,7 +85,10 @@ impl Tier {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Kind::Portable => kernel.run(Portable::<4>),
-            Kind::Wide => kernel.run(Portable::<16>),
+            #[cfg(test)]
+            Kind::Wide if K::TILED => kernel.run(Portable::<16>),
+            #[cfg(test)]
+            Kind::Wide => kernel.run(Portable::<4>),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` makes an AVX2 tier only after detecting avx2, fma and f16c.
             Kind::Avx2 => unsafe { run_avx2(kernel) },
@@ -108,6 +115,9 @@ impl std::fmt::Display for Tier {
 /// the token: only code inlined into the functions below is compiled for their instruction set.
 pub(crate) trait Kernel {
     type Output;
+    /// Whether the blocking depends on the number of lanes, so that the wide tier has something to test.
+    #[cfg_attr(not(test), allow(dead_code, reason = "only tests have the wide tier"))]
+    const TILED: bool = false;
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 

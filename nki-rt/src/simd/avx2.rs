@@ -28,6 +28,20 @@ macro_rules! lanes {
     )* };
 }
 
+/// Lanes 0..4 and 4..8 as f64.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair(__m256d, __m256d);
+
+/// `a * 2^n` for the integer in the low bits of `magic`.
+#[inline(always)]
+fn shift_exponent(a: __m256d, magic: __m256d) -> __m256d {
+    // SAFETY: only called by methods of a token, which proves avx2.
+    unsafe {
+        let steps = _mm256_slli_epi64::<52>(_mm256_castpd_si256(magic));
+        _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(a), steps))
+    }
+}
+
 /// All ones in the first `n` of 8 lanes.
 #[inline(always)]
 fn first(n: usize) -> __m256i {
@@ -40,6 +54,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     type F = __m256;
     type I = __m256i;
+    type D = Pair;
     type M = __m256;
 
     lanes! {
@@ -83,6 +98,18 @@ impl Simd for Avx2 {
         fn half_to_float(self, a: __m256i) -> __m256 = _mm256_cvtph_ps(low_halves(a));
         fn float_to_half(self, a: __m256) -> __m256i
             = _mm256_cvtepu16_epi32(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a));
+
+        fn widen(self, a: __m256) -> Pair
+            = Pair(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(a)));
+        fn narrow(self, a: Pair) -> __m256 = _mm256_set_m128(_mm256_cvtpd_ps(a.1), _mm256_cvtpd_ps(a.0));
+        fn splat_d(self, x: f64) -> Pair = Pair(_mm256_set1_pd(x), _mm256_set1_pd(x));
+        fn add_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm256_add_pd(a.0, b.0), _mm256_add_pd(a.1, b.1));
+        fn sub_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm256_sub_pd(a.0, b.0), _mm256_sub_pd(a.1, b.1));
+        fn mul_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm256_mul_pd(a.0, b.0), _mm256_mul_pd(a.1, b.1));
+        fn div_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm256_div_pd(a.0, b.0), _mm256_div_pd(a.1, b.1));
+        fn fma_d(self, a: Pair, b: Pair, c: Pair) -> Pair
+            = Pair(_mm256_fmadd_pd(a.0, b.0, c.0), _mm256_fmadd_pd(a.1, b.1, c.1));
+        fn scale_d(self, a: Pair, magic: Pair) -> Pair = Pair(shift_exponent(a.0, magic.0), shift_exponent(a.1, magic.1));
     }
 
     #[inline(always)]

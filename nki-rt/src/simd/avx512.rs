@@ -28,6 +28,20 @@ macro_rules! lanes {
     )* };
 }
 
+/// Lanes 0..8 and 8..16 as f64.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair(__m512d, __m512d);
+
+/// `a * 2^n` for the integer in the low bits of `magic`.
+#[inline(always)]
+fn shift_exponent(a: __m512d, magic: __m512d) -> __m512d {
+    // SAFETY: only called by methods of a token, which proves the AVX-512 features.
+    unsafe {
+        let steps = _mm512_slli_epi64::<52>(_mm512_castpd_si512(magic));
+        _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(a), steps))
+    }
+}
+
 /// The first `n` of 16 lanes.
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {
@@ -38,6 +52,7 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     type F = __m512;
     type I = __m512i;
+    type D = Pair;
     type M = __mmask16;
 
     lanes! {
@@ -78,9 +93,23 @@ impl Simd for Avx512 {
         fn of_bits(self, a: __m512i) -> __m512 = _mm512_castsi512_ps(a);
         fn to_float(self, a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
         fn to_int(self, a: __m512) -> __m512i = _mm512_cvtps_epi32(a);
+        fn scale(self, a: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(a, n);
         fn half_to_float(self, a: __m512i) -> __m512 = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a));
         fn float_to_half(self, a: __m512) -> __m512i
             = _mm512_cvtepu16_epi32(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a));
+
+        fn widen(self, a: __m512) -> Pair
+            = Pair(_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(a)));
+        fn narrow(self, a: Pair) -> __m512
+            = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(_mm512_cvtpd_ps(a.0)), _mm512_cvtpd_ps(a.1));
+        fn splat_d(self, x: f64) -> Pair = Pair(_mm512_set1_pd(x), _mm512_set1_pd(x));
+        fn add_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm512_add_pd(a.0, b.0), _mm512_add_pd(a.1, b.1));
+        fn sub_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm512_sub_pd(a.0, b.0), _mm512_sub_pd(a.1, b.1));
+        fn mul_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm512_mul_pd(a.0, b.0), _mm512_mul_pd(a.1, b.1));
+        fn div_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm512_div_pd(a.0, b.0), _mm512_div_pd(a.1, b.1));
+        fn fma_d(self, a: Pair, b: Pair, c: Pair) -> Pair
+            = Pair(_mm512_fmadd_pd(a.0, b.0, c.0), _mm512_fmadd_pd(a.1, b.1, c.1));
+        fn scale_d(self, a: Pair, magic: Pair) -> Pair = Pair(shift_exponent(a.0, magic.0), shift_exponent(a.1, magic.1));
     }
 
     #[inline(always)]

@@ -19,7 +19,6 @@ pub(crate) const MAX_LANES: usize = 16;
 ///
 /// Implementations and callers are `#[inline(always)]`, see [`crate::tier::Kernel`]. Arithmetic is IEEE 754 binary32
 /// with round to nearest even, subnormals kept; NaN payloads are not defined.
-#[allow(dead_code, reason = "the rows that use the rest follow")]
 pub(crate) trait Simd: Copy + 'static {
     /// Number of 32-bit lanes.
     const LANES: usize;
@@ -27,6 +26,8 @@ pub(crate) trait Simd: Copy + 'static {
     type F: Copy;
     /// Lanes of i32.
     type I: Copy;
+    /// Lanes of f64.
+    type D: Copy;
     /// One truth value per lane.
     type M: Copy;
 
@@ -68,11 +69,14 @@ pub(crate) trait Simd: Copy + 'static {
     fn sar<const N: i32>(self, a: Self::I) -> Self::I;
     /// Signed `a > b`.
     fn gt_i(self, a: Self::I, b: Self::I) -> Self::M;
+    #[allow(dead_code, reason = "binary operations follow")]
     fn eq_i(self, a: Self::I, b: Self::I) -> Self::M;
     fn select_i(self, mask: Self::M, a: Self::I, b: Self::I) -> Self::I;
 
     // -- masks
+    #[allow(dead_code, reason = "binary operations follow")]
     fn and_m(self, a: Self::M, b: Self::M) -> Self::M;
+    #[allow(dead_code, reason = "binary operations follow")]
     fn or_m(self, a: Self::M, b: Self::M) -> Self::M;
     fn any(self, a: Self::M) -> bool;
 
@@ -83,10 +87,36 @@ pub(crate) trait Simd: Copy + 'static {
     fn to_float(self, a: Self::I) -> Self::F;
     /// Nearest even; `i32::MIN` where the result does not fit or is NaN.
     fn to_int(self, a: Self::F) -> Self::I;
+    /// `a * 2^n` for an integral `n` of magnitude at most 252 and `a` within a factor 2^64 of 1: one rounding, into
+    /// subnormals and infinity too.
+    #[inline(always)]
+    fn scale(self, a: Self::F, n: Self::F) -> Self::F {
+        let n = self.to_int(n);
+        let half = self.sar::<1>(n);
+        let rest = self.sub_i(n, half);
+        let bias = self.splat_i(127);
+        let half = self.of_bits(self.shl::<23>(self.add_i(half, bias)));
+        let rest = self.of_bits(self.shl::<23>(self.add_i(rest, bias)));
+        self.mul(self.mul(a, half), rest)
+    }
     /// binary16 in the low halves to f32, exact.
     fn half_to_float(self, a: Self::I) -> Self::F;
     /// f32 to binary16 in the low halves (high halves zero), nearest even; any NaN of the argument's sign.
     fn float_to_half(self, a: Self::F) -> Self::I;
+
+    // -- f64, for functions whose f32 arithmetic would lose digits
+    fn widen(self, a: Self::F) -> Self::D;
+    /// Nearest even.
+    fn narrow(self, a: Self::D) -> Self::F;
+    fn splat_d(self, x: f64) -> Self::D;
+    fn add_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn sub_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn mul_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn div_d(self, a: Self::D, b: Self::D) -> Self::D;
+    /// `a * b + c`, one rounding.
+    fn fma_d(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D;
+    /// `a * 2^n`, where `n` is the integer in the low bits of the mantissa of `magic`; `a` and the result are normal.
+    fn scale_d(self, a: Self::D, magic: Self::D) -> Self::D;
 
     // -- memory. `n` lanes are read or written, the rest is zero; `n <= LANES`.
     /// # Safety

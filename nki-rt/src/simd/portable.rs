@@ -27,6 +27,7 @@ impl<const N: usize> Simd for Portable<N> {
     const LANES: usize = N;
     type F = [f32; N];
     type I = [i32; N];
+    type D = [f64; N];
     type M = [bool; N];
 
     #[inline(always)]
@@ -181,6 +182,46 @@ impl<const N: usize> Simd for Portable<N> {
     #[inline(always)]
     fn float_to_half(self, a: Self::F) -> Self::I {
         map(a, |a| i32::from(f16::from_f32_const(a).to_bits()))
+    }
+
+    #[inline(always)]
+    fn widen(self, a: Self::F) -> Self::D {
+        map(a, f64::from)
+    }
+    #[inline(always)]
+    fn narrow(self, a: Self::D) -> Self::F {
+        map(a, |a| a as f32)
+    }
+    #[inline(always)]
+    fn splat_d(self, x: f64) -> Self::D {
+        [x; N]
+    }
+    #[inline(always)]
+    fn add_d(self, a: Self::D, b: Self::D) -> Self::D {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub_d(self, a: Self::D, b: Self::D) -> Self::D {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul_d(self, a: Self::D, b: Self::D) -> Self::D {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div_d(self, a: Self::D, b: Self::D) -> Self::D {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn fma_d(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D {
+        std::array::from_fn(
+            #[inline(always)]
+            |i| a[i].mul_add(b[i], c[i]),
+        )
+    }
+    #[inline(always)]
+    fn scale_d(self, a: Self::D, magic: Self::D) -> Self::D {
+        zip(a, magic, |a, m| f64::from_bits(a.to_bits().wrapping_add(m.to_bits() << 52)))
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! The tile product against its definition, bit for bit, on every instruction set of this machine.
 
-use nki_rt::{Combine, Element, MatMut, MatRef, Tier, bf16, f16, matmul};
+use crate::{Combine, Element, MatMut, MatRef, Tier, bf16, f16, matmul};
 use proptest::prelude::*;
 
 /// The definition (isa.md 9.1.1), one element at a time.
