@@ -5,3 +5,6 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod device;
+
+#[cfg(feature = "jit")]
+pub mod host;

@@ -63,7 +63,7 @@ pub fn run_kernel(
 }
 
 /// Compares the tensors with the signature; reports everything that does not match, by name.
-pub(super) fn check_arguments(kernel: &Kernel, inputs: &[Tensor]) -> Result<(), Diagnostics> {
+pub fn check_arguments(kernel: &Kernel, inputs: &[Tensor]) -> Result<(), Diagnostics> {
     let mut out = Diagnostics::new();
     let wanted = kernel.inputs().count();
     if wanted != inputs.len() {

@@ -1,0 +1,377 @@
+//! Cranelift code for a kernel's structure: loops, branches, the byte offset of every operand, one call per instruction.
+
+use super::poison;
+use super::runtime::{Context, MAX_OPERANDS, poison_tile, run_step};
+use super::step::{Step, StepArg};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, Block, FuncRef, Function, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind,
+    UserFuncName, Value, types,
+};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{Linkage, Module, default_libcall_names};
+use nki_ir::affine::Affine;
+use nki_ir::diag::{self, Diagnostic, Diagnostics};
+use nki_ir::entity::{Entity, Region};
+use nki_ir::kernel::{Accumulate, Bound, LoopData, Node};
+use nki_ir::{Kernel, Reg, Var};
+
+/// Generated code, executable and no longer writable.
+pub struct Code {
+    entry: unsafe extern "C" fn(*mut Context<'_>) -> i32,
+    /// Owns the memory of `entry`.
+    module: Option<JITModule>,
+}
+
+// SAFETY: after `emit` the module is only kept alive, never used; the code itself is immutable.
+unsafe impl Send for Code {}
+// SAFETY: as above.
+unsafe impl Sync for Code {}
+
+impl Code {
+    /// Runs the code on a context.
+    pub fn call(&self, context: &mut Context<'_>) -> i32 {
+        // SAFETY: `entry` was compiled for this signature and its memory lives as long as `self`.
+        unsafe { (self.entry)(context) }
+    }
+}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: `entry` is private and borrowed only during `call`, so no code of the module runs any more.
+            unsafe { module.free_memory() };
+        }
+    }
+}
+
+fn limit(what: impl std::fmt::Display) -> Diagnostics {
+    Diagnostic::error(diag::Code::Limit, format!("native code cannot be generated: {what}"))
+        .help("run the kernel in interpreter mode")
+        .into()
+}
+
+/// Compiles a kernel's structure.
+pub fn emit(kernel: &Kernel, steps: &[Step]) -> Result<Code, Diagnostics> {
+    let mut module = module(steps.len())?;
+    let pointer = module.target_config().pointer_type();
+    let mut callee = module.make_signature();
+    callee.params.extend([pointer, types::I32, pointer, types::I32].map(AbiParam::new));
+    callee.returns.push(AbiParam::new(types::I32));
+    let run = module.declare_function("run_step", Linkage::Import, &callee).map_err(limit)?;
+    let mut callee = module.make_signature();
+    callee.params.extend([pointer, types::I32].map(AbiParam::new));
+    let poison = module.declare_function("poison_tile", Linkage::Import, &callee).map_err(limit)?;
+    let mut signature = module.make_signature();
+    signature.params.push(AbiParam::new(pointer));
+    signature.returns.push(AbiParam::new(types::I32));
+    let entry = module.declare_function("kernel", Linkage::Local, &signature).map_err(limit)?;
+
+    let mut context = module.make_context();
+    context.func = Function::with_name_signature(UserFuncName::user(0, entry.as_u32()), signature);
+    let mut builder_context = FunctionBuilderContext::new();
+    let callees = [run, poison].map(|f| module.declare_func_in_func(f, &mut context.func));
+    let mut emitter = Emitter::new(kernel, steps, &mut context.func, &mut builder_context, callees);
+    emitter.body();
+    emitter.finish(module.target_config());
+    module.define_function(entry, &mut context).map_err(|e| limit(format!("{e:?}")))?;
+    module.clear_context(&mut context);
+    module.finalize_definitions().map_err(limit)?;
+    let address = module.get_finalized_function(entry);
+    // SAFETY: the function was declared with exactly this signature.
+    let entry =
+        unsafe { std::mem::transmute::<*const u8, unsafe extern "C" fn(*mut Context<'_>) -> i32>(address) };
+    Ok(Code { entry, module: Some(module) })
+}
+
+/// Huge unrolled kernels are compiled with the fast register allocator: what they call dominates anyway.
+const SINGLE_PASS_FROM: usize = 2_000;
+
+fn module(steps: usize) -> Result<JITModule, Diagnostics> {
+    let mut flags = settings::builder();
+    let mut set = |name: &str, value: &str| flags.set(name, value).map_err(limit);
+    set("use_colocated_libcalls", "false")?;
+    set("is_pic", "false")?;
+    set("opt_level", "none")?;
+    set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
+    set("regalloc_algorithm", if steps >= SINGLE_PASS_FROM { "single_pass" } else { "backtracking" })?;
+    let isa =
+        cranelift_native::builder().map_err(limit)?.finish(settings::Flags::new(flags)).map_err(limit)?;
+    let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
+    builder.symbol("run_step", run_step as *const u8);
+    builder.symbol("poison_tile", poison_tile as *const u8);
+    Ok(JITModule::new(builder))
+}
+
+/// A region being emitted: where its next node is, and what follows it.
+struct Open {
+    region: Region,
+    next: usize,
+    close: Close,
+}
+
+enum Close {
+    Return,
+    /// Back edge of a loop: add `step` to `var` and jump to `header`, then go on in `exit`.
+    For {
+        var: Variable,
+        step: i64,
+        header: Block,
+        exit: Block,
+    },
+    While {
+        header: Block,
+        exit: Block,
+    },
+    /// Go on in the other branch, or behind the branches.
+    Branch {
+        other: Option<(Region, Block)>,
+        exit: Block,
+    },
+    Nothing,
+}
+
+struct Emitter<'a> {
+    kernel: &'a Kernel,
+    steps: &'a [Step],
+    b: FunctionBuilder<'a>,
+    run_step: FuncRef,
+    pointer: types::Type,
+    context: Value,
+    registers: Value,
+    offsets: StackSlot,
+    fault: Block,
+    vars: Vec<Option<Variable>>,
+    poison: Vec<bool>,
+    poison_tile: FuncRef,
+}
+
+impl<'a> Emitter<'a> {
+    fn new(
+        kernel: &'a Kernel,
+        steps: &'a [Step],
+        func: &'a mut Function,
+        builder_context: &'a mut FunctionBuilderContext,
+        [run_step, poison_tile]: [FuncRef; 2],
+    ) -> Self {
+        let mut b = FunctionBuilder::new(func, builder_context);
+        let entry = b.create_block();
+        b.append_block_params_for_function_params(entry);
+        b.switch_to_block(entry);
+        let context = b.block_params(entry)[0];
+        let pointer = b.func.dfg.value_type(context);
+        let registers = b.ins().load(types::I64, MemFlagsData::trusted(), context, 0);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, MAX_OPERANDS as u32 * 8, 3);
+        let offsets = b.create_sized_stack_slot(slot);
+        let fault = b.create_block();
+        let vars = vec![None; kernel.vars.len()];
+        let poison = poison::needed(kernel);
+        Emitter {
+            kernel,
+            steps,
+            b,
+            run_step,
+            poison_tile,
+            pointer,
+            context,
+            registers,
+            offsets,
+            fault,
+            vars,
+            poison,
+        }
+    }
+
+    fn finish(mut self, config: cranelift_codegen::isa::TargetFrontendConfig) {
+        self.b.switch_to_block(self.fault);
+        self.b.set_cold_block(self.fault);
+        let one = self.b.ins().iconst(types::I32, 1);
+        self.b.ins().return_(&[one]);
+        self.b.seal_all_blocks();
+        self.b.finalize(config);
+    }
+
+    fn body(&mut self) {
+        let mut open = vec![Open { region: self.kernel.body, next: 0, close: Close::Return }];
+        while let Some(top) = open.last_mut() {
+            let node = self.kernel.regions[top.region].nodes.get(top.next).copied();
+            top.next += 1;
+            match node {
+                Some(Node::Alloc(buf)) => self.alloc(buf.index()),
+                Some(Node::Inst(i)) => self.inst(i.index()),
+                Some(Node::Loop(l)) => {
+                    let inner = self.enter(&self.kernel.loops[l]);
+                    open.push(inner);
+                }
+                None => {
+                    let closed = open.pop().map(|o| o.close);
+                    if let Some(next) = closed.and_then(|c| self.close(c)) {
+                        open.push(next);
+                    }
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, data: &LoopData) -> Open {
+        match *data {
+            LoopData::For { var, lo, hi, step, body, .. } => {
+                let (lo, hi) = (self.bound(lo), self.bound(hi));
+                let v = self.b.declare_var(types::I64);
+                self.vars[var.index()] = Some(v);
+                self.b.def_var(v, lo);
+                let [header, inside, exit] = [(); 3].map(|()| self.b.create_block());
+                self.b.ins().jump(header, &[]);
+                self.b.switch_to_block(header);
+                let i = self.b.use_var(v);
+                let more = self.b.ins().icmp(IntCC::SignedLessThan, i, hi);
+                self.b.ins().brif(more, inside, &[], exit, &[]);
+                self.b.switch_to_block(inside);
+                Open { region: body, next: 0, close: Close::For { var: v, step, header, exit } }
+            }
+            LoopData::While { cond, body, .. } => {
+                let [header, inside, exit] = [(); 3].map(|()| self.b.create_block());
+                self.b.ins().jump(header, &[]);
+                self.b.switch_to_block(header);
+                let c = self.register(cond);
+                self.b.ins().brif(c, inside, &[], exit, &[]);
+                self.b.switch_to_block(inside);
+                Open { region: body, next: 0, close: Close::While { header, exit } }
+            }
+            LoopData::If { cond, then, otherwise, .. } => {
+                let [yes, no, exit] = [(); 3].map(|()| self.b.create_block());
+                let c = self.register(cond);
+                self.b.ins().brif(c, yes, &[], no, &[]);
+                self.b.switch_to_block(yes);
+                Open { region: then, next: 0, close: Close::Branch { other: Some((otherwise, no)), exit } }
+            }
+            LoopData::NoReorder { body, .. } => Open { region: body, next: 0, close: Close::Nothing },
+        }
+    }
+
+    fn close(&mut self, close: Close) -> Option<Open> {
+        match close {
+            Close::Return => {
+                let zero = self.b.ins().iconst(types::I32, 0);
+                self.b.ins().return_(&[zero]);
+            }
+            Close::For { var, step, header, exit } => {
+                let i = self.b.use_var(var);
+                let next = self.add_constant(i, step);
+                self.b.def_var(var, next);
+                self.b.ins().jump(header, &[]);
+                self.b.switch_to_block(exit);
+            }
+            Close::While { header, exit } => {
+                self.b.ins().jump(header, &[]);
+                self.b.switch_to_block(exit);
+            }
+            Close::Branch { other, exit } => {
+                self.b.ins().jump(exit, &[]);
+                if let Some((region, block)) = other {
+                    self.b.switch_to_block(block);
+                    return Some(Open { region, next: 0, close: Close::Branch { other: None, exit } });
+                }
+                self.b.switch_to_block(exit);
+            }
+            Close::Nothing => {}
+        }
+        None
+    }
+
+    fn bound(&mut self, bound: Bound) -> Value {
+        match bound {
+            Bound::Const(c) => self.b.ins().iconst(types::I64, c),
+            Bound::Reg { reg, .. } => self.register(reg),
+        }
+    }
+
+    fn register(&mut self, reg: Reg) -> Value {
+        let at = i32::try_from(reg.index() * 8).expect("registers are few");
+        self.b.ins().load(types::I64, MemFlagsData::trusted(), self.registers, at)
+    }
+
+    fn add_constant(&mut self, x: Value, c: i64) -> Value {
+        if c == 0 {
+            return x;
+        }
+        let c = self.b.ins().iconst(types::I64, c);
+        self.b.ins().iadd(x, c)
+    }
+
+    fn var(&mut self, v: Var) -> Value {
+        match self.vars[v.index()] {
+            Some(var) => self.b.use_var(var),
+            None => unreachable!("the verifier checks that a loop variable is used inside its loop only"),
+        }
+    }
+
+    fn affine(&mut self, a: &Affine) -> Value {
+        let mut sum: Option<Value> = None;
+        for &(v, c) in a.terms() {
+            let x = self.var(v);
+            let term = if c == 1 {
+                x
+            } else {
+                let c = self.b.ins().iconst(types::I64, c);
+                self.b.ins().imul(x, c)
+            };
+            sum = Some(match sum {
+                Some(s) => self.b.ins().iadd(s, term),
+                None => term,
+            });
+        }
+        match sum {
+            Some(s) => self.add_constant(s, a.offset()),
+            None => self.b.ins().iconst(types::I64, a.offset()),
+        }
+    }
+
+    /// 1 when a matmul adds to its destination in this turn.
+    fn accumulate(&mut self, a: &Accumulate) -> Value {
+        let Accumulate::UnlessFirst(vars) = a else {
+            let adds = *a == Accumulate::Add;
+            return self.b.ins().iconst(types::I32, i64::from(adds));
+        };
+        let mut any = self.b.ins().iconst(types::I64, 0);
+        for &v in vars {
+            let lo = match self.kernel.loops[self.kernel.vars[v].owner] {
+                LoopData::For { lo, .. } => self.bound(lo),
+                _ => unreachable!("loop variables belong to counted loops"),
+            };
+            let x = self.var(v);
+            let d = self.b.ins().bxor(x, lo);
+            any = self.b.ins().bor(any, d);
+        }
+        let zero = self.b.ins().iconst(types::I64, 0);
+        let later = self.b.ins().icmp(IntCC::NotEqual, any, zero);
+        self.b.ins().uextend(types::I32, later)
+    }
+
+    fn alloc(&mut self, buf: usize) {
+        if self.poison[buf] {
+            let index = self.b.ins().iconst(types::I32, buf as i64);
+            self.b.ins().call(self.poison_tile, &[self.context, index]);
+        }
+    }
+
+    fn inst(&mut self, index: usize) {
+        let step = &self.steps[index];
+        for (i, arg) in step.args.iter().enumerate() {
+            if let StepArg::Tile(t) = arg {
+                let offset = self.affine(&t.base);
+                self.b.ins().stack_store(self.pointer, offset, self.offsets, i as i32 * 8);
+            }
+        }
+        let accumulate = self.accumulate(&step.accumulate);
+        let index = self.b.ins().iconst(types::I32, index as i64);
+        let offsets = self.b.ins().stack_addr(self.pointer, self.offsets, 0);
+        let call = self.b.ins().call(self.run_step, &[self.context, index, offsets, accumulate]);
+        let status = self.b.inst_results(call)[0];
+        let go_on = self.b.create_block();
+        self.b.ins().brif(status, self.fault, &[], go_on, &[]);
+        self.b.switch_to_block(go_on);
+    }
+}

@@ -1,0 +1,167 @@
+//! Tile IR to native code.
+//!
+//! Cranelift emits what the kernel's structure is made of: loops, branches and address arithmetic. Each instruction is one
+//! call into the runtime ([`runtime`]), which sweeps a whole tile per call: by SIMD functions of `nki-rt` where there is one,
+//! by the reference semantics otherwise. In: a [`Verified`] kernel. Out: a [`HostKernel`], which is `Send + Sync` and can be
+//! called any number of times.
+
+mod codegen;
+mod copy;
+mod layout;
+mod poison;
+mod runtime;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use layout::Layout;
+use nki_ir::diag::{Code, Diagnostic, Diagnostics};
+use nki_ir::kernel::BufKind;
+use nki_ir::verify::Verified;
+use nki_ir::{Kernel, Target, Tensor};
+use nki_rt::AlignedBuf;
+use runtime::Context;
+use std::sync::Mutex;
+use step::Step;
+
+/// A kernel compiled to native code.
+pub struct HostKernel {
+    kernel: Kernel,
+    layout: Layout,
+    steps: Vec<Step>,
+    code: codegen::Code,
+    /// Scratch memories of finished calls, for the next ones: a call allocates nothing that grows with the program.
+    scratch: Mutex<Vec<AlignedBuf>>,
+}
+
+/// Compiles a verified kernel to native code.
+///
+/// # Errors
+/// [`Code::Limit`] when this machine has no code generator, or an operation has no native form yet.
+pub fn compile(verified: &Verified) -> Result<HostKernel, Diagnostics> {
+    compile_kernel(verified.kernel().clone(), verified.target())
+}
+
+fn compile_kernel(kernel: Kernel, target: Target) -> Result<HostKernel, Diagnostics> {
+    let layout = Layout::new(&kernel);
+    let steps = step::lower(&kernel, &layout, target)?;
+    let code = codegen::emit(&kernel, &steps)?;
+    Ok(HostKernel { kernel, layout, steps, code, scratch: Mutex::new(Vec::new()) })
+}
+
+impl HostKernel {
+    /// The kernel it was compiled from.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Runs the kernel on its inputs, in the order of declaration; results are the outputs and inouts in theirs.
+    ///
+    /// # Errors
+    /// [`Code::Argument`] when an argument's dtype or shape is not the kernel's; a run-time fault with the place of the
+    /// instruction.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Diagnostics> {
+        nki_ir::interp::check_arguments(&self.kernel, inputs)?;
+        let mut outputs: Vec<Tensor> = self
+            .kernel
+            .outputs()
+            .map(|(_, b)| {
+                let shape: Vec<usize> = b.shape.iter().map(|&d| d as usize).collect();
+                Tensor::zeros(b.dtype, &shape)
+            })
+            .collect();
+        let mut inouts = self.kernel.inputs().enumerate().filter(|(_, (_, b))| b.kind == BufKind::InOut);
+        for ((_, b), out) in self.kernel.outputs().zip(&mut outputs) {
+            match b.kind {
+                BufKind::InOut => {
+                    let (i, _) = inouts.next().expect("an inout is both an input and an output");
+                    out.data.copy_from_slice(&inputs[i].data);
+                }
+                _ => nki_ir::sem::cast::poison(b.dtype, &mut out.data),
+            }
+        }
+        let ins: Vec<&[u8]> = inputs.iter().map(|t| t.data.as_slice()).collect();
+        let mut outs: Vec<&mut [u8]> = outputs.iter_mut().map(|t| t.data.as_mut_slice()).collect();
+        self.run_bytes(&ins, &mut outs)?;
+        Ok(outputs)
+    }
+
+    /// Runs the kernel on bytes: `inputs` in the order of [`Kernel::inputs`] (the entry of an inout is not looked at: its old
+    /// content is taken from `outputs`), `outputs` in the order of [`Kernel::outputs`], which are written in place.
+    ///
+    /// # Errors
+    /// As [`HostKernel::run`].
+    pub fn run_bytes(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<(), Diagnostics> {
+        let params = self.bind(inputs, outputs)?;
+        let mut scratch = self.scratch.lock().ok().and_then(|mut s| s.pop()).unwrap_or_default();
+        if scratch.len() < self.layout.scratch_bytes() {
+            scratch = AlignedBuf::zeroed(self.layout.scratch_bytes());
+        }
+        let mut context =
+            Context::new(&self.kernel, &self.layout, &self.steps, &params, scratch.as_bytes_mut());
+        let result = context.call(&self.code);
+        let fault = context.take_fault();
+        drop(context);
+        if let Ok(mut pool) = self.scratch.lock() {
+            pool.push(scratch);
+        }
+        match (result, fault) {
+            (0, _) => Ok(()),
+            (_, Some((inst, message))) => {
+                let mut d = Diagnostic::error(message.0, message.1);
+                if let Some(data) = self.kernel.insts.get(inst) {
+                    d = d.at(&self.kernel.locs, data.loc);
+                }
+                Err(d.into())
+            }
+            (_, None) => Err(Diagnostic::error(Code::Limit, "native code stopped without a reason").into()),
+        }
+    }
+
+    /// The parameters' bytes in buffer order.
+    fn bind(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Vec<runtime::Param>, Diagnostics> {
+        let (n_in, n_out) = (self.kernel.inputs().count(), self.kernel.outputs().count());
+        if inputs.len() != n_in || outputs.len() != n_out {
+            let message = format!(
+                "got {} inputs and {} outputs, expected {n_in} and {n_out}",
+                inputs.len(),
+                outputs.len()
+            );
+            return Err(Diagnostic::error(Code::Argument, message).into());
+        }
+        let mut params = vec![None; self.layout.params().len()];
+        let mut wrong = Diagnostics::new();
+        let mut check = |name: &str, got: usize, want: usize| {
+            if got != want {
+                wrong.push(Diagnostic::error(
+                    Code::Argument,
+                    format!("`{name}` has {got} bytes, expected {want}"),
+                ));
+            }
+        };
+        for ((buf, data), bytes) in self.kernel.inputs().zip(inputs) {
+            if data.kind == BufKind::Input {
+                check(&data.name, bytes.len(), data.row_bytes() as usize);
+                params[self.layout.param(buf)] = Some(runtime::Param::read_only(bytes));
+            }
+        }
+        for ((buf, data), bytes) in self.kernel.outputs().zip(outputs) {
+            check(&data.name, bytes.len(), data.row_bytes() as usize);
+            params[self.layout.param(buf)] = Some(runtime::Param::writable(bytes));
+        }
+        if wrong.has_errors() {
+            return Err(wrong);
+        }
+        Ok(params.into_iter().map(|p| p.expect("every parameter is an input or an output")).collect())
+    }
+}
+
+impl std::fmt::Debug for HostKernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostKernel")
+            .field("kernel", &self.kernel.name)
+            .field("steps", &self.steps.len())
+            .field("scratch_bytes", &self.layout.scratch_bytes())
+            .finish()
+    }
+}

@@ -1,0 +1,264 @@
+//! What generated code calls: one function that runs one step on the addresses it is given.
+
+use super::codegen;
+use super::layout::{Layout, Place};
+use super::step::{Fast, Step, StepArg, Tile};
+use nki_ir::diag::Code;
+use nki_ir::entity::Entity;
+use nki_ir::sem::{self, Arg, Call, Memory, State};
+use nki_ir::{Buf, DType, Inst, Kernel};
+use nki_rt::{Combine, Tier, bf16, f16};
+use smallvec::SmallVec;
+
+/// A parameter's bytes. Raw, because several threads may write disjoint parts of one output.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    data: *mut u8,
+    len: usize,
+    writable: bool,
+}
+
+impl Param {
+    /// An input.
+    pub fn read_only(bytes: &[u8]) -> Self {
+        Param { data: bytes.as_ptr().cast_mut(), len: bytes.len(), writable: false }
+    }
+    /// An output or inout.
+    pub fn writable(bytes: &mut [u8]) -> Self {
+        Param { data: bytes.as_mut_ptr(), len: bytes.len(), writable: true }
+    }
+}
+
+/// Operand positions of an instruction at most.
+pub const MAX_OPERANDS: usize = 16;
+
+/// One call of a kernel on one thread. Generated code gets its address and reads `registers` only.
+#[repr(C)]
+pub struct Context<'a> {
+    /// Address of the register file: one `i64` per virtual register.
+    registers: *mut i64,
+    register_file: Vec<i64>,
+    kernel: &'a Kernel,
+    layout: &'a Layout,
+    steps: &'a [Step],
+    params: &'a [Param],
+    scratch: Param,
+    tier: Tier,
+    state: State,
+    fault: Option<(Inst, (Code, String))>,
+}
+
+impl<'a> Context<'a> {
+    /// A context for one call. `params` point to memory that outlives the context.
+    pub fn new(
+        kernel: &'a Kernel,
+        layout: &'a Layout,
+        steps: &'a [Step],
+        params: &'a [Param],
+        scratch: &'a mut [u8],
+    ) -> Self {
+        let mut register_file = vec![0i64; kernel.regs.len()];
+        Context {
+            registers: register_file.as_mut_ptr(),
+            register_file,
+            kernel,
+            layout,
+            steps,
+            params,
+            scratch: Param::writable(scratch),
+            tier: Tier::best(),
+            state: State::default(),
+            fault: None,
+        }
+    }
+    /// Runs the generated code. 0: finished; otherwise a fault was recorded.
+    pub fn call(&mut self, code: &codegen::Code) -> i32 {
+        debug_assert_eq!(self.registers, self.register_file.as_mut_ptr());
+        code.call(self)
+    }
+    /// The fault that stopped the call.
+    pub fn take_fault(&mut self) -> Option<(Inst, (Code, String))> {
+        self.fault.take()
+    }
+
+    /// The window of memory that a tile touches when its element 0 is `offset` bytes into its buffer.
+    fn window(&self, tile: &Tile, offset: i64) -> Option<Param> {
+        let (memory, start) = match tile.place {
+            Place::Param(i) => (self.params.get(i)?, 0),
+            Place::Scratch(at) => (&self.scratch, at),
+        };
+        let first = usize::try_from(offset).ok()?.checked_add(start)?.checked_sub(tile.lead)?;
+        if first.checked_add(tile.reach)? > memory.len || (tile.writable && !memory.writable) {
+            return None;
+        }
+        // SAFETY: `first <= memory.len`, so the pointer stays inside the memory or one past its end.
+        Some(Param { data: unsafe { memory.data.add(first) }, len: tile.reach, writable: tile.writable })
+    }
+
+    fn step(&mut self, index: usize, offsets: &[i64], accumulate: bool) -> Result<(), (Code, String)> {
+        let steps = self.steps;
+        let step = &steps[index];
+        let mut windows: SmallVec<[Param; 5]> = SmallVec::new();
+        for (arg, &offset) in step.args.iter().zip(offsets) {
+            windows.push(match arg {
+                StepArg::Tile(t) => self.window(t, offset).ok_or_else(|| {
+                    (Code::OutOfBounds, format!("{}: an operand leaves its buffer", step.op))
+                })?,
+                _ => Param { data: std::ptr::null_mut(), len: 0, writable: false },
+            });
+        }
+        match &step.fast {
+            Fast::Copy(plan) => {
+                // SAFETY: both windows cover all bytes that the plan's patterns touch, `lead` bytes before element 0; the
+                // verifier admits overlap of source and destination only for identical views (rule G12).
+                unsafe {
+                    let dst = windows[0].data.add(lead(step, 0));
+                    plan.run(dst, windows[1].data.add(lead(step, 1)));
+                }
+                Ok(())
+            }
+            Fast::Matmul { dtype, shape, strides } => {
+                let combine = if accumulate { Combine::Add } else { Combine::Overwrite };
+                // SAFETY: the windows cover `shape` rows at `strides`; PSUM and SBUF never overlap.
+                unsafe { self.matmul(*dtype, *shape, *strides, &windows, combine) };
+                Ok(())
+            }
+            Fast::Reference => self.reference(step, &windows, accumulate),
+        }
+    }
+
+    /// # Safety
+    /// The three windows cover `[K, M, N]` at the given row strides, in elements, and do not overlap.
+    unsafe fn matmul(
+        &self,
+        dtype: DType,
+        shape: [usize; 3],
+        strides: [usize; 3],
+        w: &[Param],
+        combine: Combine,
+    ) {
+        let [sa, sb, sc] = strides;
+        macro_rules! product {
+            ($t:ty) => {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    nki_rt::matmul_raw::<$t>(
+                        self.tier,
+                        shape,
+                        w[1].data.cast(),
+                        sa,
+                        w[2].data.cast(),
+                        sb,
+                        w[0].data.cast(),
+                        sc,
+                        combine,
+                    )
+                }
+            };
+        }
+        match dtype {
+            DType::F32 => product!(f32),
+            DType::BF16 => product!(bf16),
+            DType::F16 => product!(f16),
+            _ => unreachable!("lowering selects this function for three dtypes only"),
+        }
+    }
+
+    /// The reference semantics on the operands' windows, one memory per operand.
+    fn reference(&mut self, step: &Step, windows: &[Param], accumulate: bool) -> Result<(), (Code, String)> {
+        let args: SmallVec<[Arg; 5]> = step
+            .args
+            .iter()
+            .enumerate()
+            .map(|(i, arg)| match arg {
+                StepArg::None => Arg::None,
+                StepArg::Imm(x) => Arg::Imm(*x),
+                StepArg::Int(x) => Arg::Int(*x),
+                StepArg::Tile(t) => Arg::Span(sem::Span { mem: i as u32, ..t.span.clone() }),
+            })
+            .collect();
+        let call = Call {
+            op: step.op,
+            engine: step.engine,
+            generation: step.generation,
+            args: &args,
+            attrs: &step.attrs,
+            accumulate,
+            salt: 0,
+        };
+        let mut memory = Windows(windows);
+        sem::execute(&call, &mut memory, &mut self.state).map_err(|f| (f.code, f.message))
+    }
+}
+
+fn lead(step: &Step, operand: usize) -> usize {
+    match &step.args[operand] {
+        StepArg::Tile(t) => t.lead,
+        _ => 0,
+    }
+}
+
+/// The operands of one step as memories.
+struct Windows<'a>(&'a [Param]);
+
+impl Memory for Windows<'_> {
+    fn bytes(&self, mem: u32) -> &[u8] {
+        match self.0.get(mem as usize) {
+            // SAFETY: the window lies inside a memory that outlives the call, and the reference semantics holds one slice of
+            // a call's memories at a time, so no `&mut` to the same bytes is alive.
+            Some(w) if w.len > 0 => unsafe { std::slice::from_raw_parts(w.data, w.len) },
+            _ => &[],
+        }
+    }
+    fn bytes_mut(&mut self, mem: u32) -> &mut [u8] {
+        match self.0.get(mem as usize) {
+            // SAFETY: as `bytes`, and the memory is writable.
+            Some(w) if w.len > 0 && w.writable => unsafe { std::slice::from_raw_parts_mut(w.data, w.len) },
+            _ => &mut [],
+        }
+    }
+}
+
+/// Runs step `index` with its operands' offsets. Returns 0, or 1 after recording a fault.
+///
+/// # Safety
+/// Called by generated code only: `context` is the address it was given, `offsets` has one value per operand of the step.
+pub unsafe extern "C" fn run_step(
+    context: *mut Context<'_>,
+    index: u32,
+    offsets: *const i64,
+    accumulate: u32,
+) -> i32 {
+    // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow.
+    let context = unsafe { &mut *context };
+    let index = index as usize;
+    let Some(step) = context.steps.get(index) else { return 1 };
+    // SAFETY: generated code stores one offset per operand before each call.
+    let offsets = unsafe { std::slice::from_raw_parts(offsets, step.args.len()) };
+    let inst = step.inst;
+    match context.step(index, offsets, accumulate != 0) {
+        Ok(()) => 0,
+        Err(fault) => {
+            context.fault = Some((inst, fault));
+            1
+        }
+    }
+}
+
+/// Fills buffer `buf` with the pattern that storage never written reads as.
+///
+/// # Safety
+/// Called by generated code only: `context` is the address it was given.
+pub unsafe extern "C" fn poison_tile(context: *mut Context<'_>, buf: u32) {
+    // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow.
+    let context = unsafe { &mut *context };
+    let buf = Buf::new(buf as usize);
+    let Some(data) = context.kernel.bufs.get(buf) else { return };
+    let Place::Scratch(start) = context.layout.place(buf) else { return };
+    let len = context.layout.row_stride(buf) * data.partitions() as usize;
+    if start + len <= context.scratch.len {
+        // SAFETY: in bounds of the scratch memory, which this context borrows uniquely.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(context.scratch.data.add(start), len) };
+        nki_ir::sem::cast::poison(data.dtype, bytes);
+    }
+}
