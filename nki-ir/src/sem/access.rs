@@ -23,6 +23,10 @@ impl Run {
             if self.count == 1 { self.offset } else { self.offset + self.stride * (self.count as i64 - 1) };
         self.offset.min(last) as usize..self.offset.max(last) as usize + width
     }
+    /// Where the first element lies in the `len` bytes of the run's range.
+    fn first(&self, len: usize, width: usize) -> i64 {
+        if self.stride < 0 { (len - width) as i64 } else { 0 }
+    }
 }
 
 /// Walks the elements of a span in row-major order, a run of the innermost dimension at a time. Resumable.
@@ -107,7 +111,7 @@ impl Walker {
             if run.stride == width as i64 || run.count == 1 {
                 to.copy_from_slice(from);
             } else {
-                let first = if run.stride < 0 { from.len() - width } else { 0 } as i64;
+                let first = run.first(from.len(), width);
                 for (i, element) in to.chunks_exact_mut(width).enumerate() {
                     let at = (first + i as i64 * run.stride) as usize;
                     element.copy_from_slice(&from[at..at + width]);
@@ -125,7 +129,7 @@ impl Walker {
             if run.stride == width as i64 || run.count == 1 {
                 to.copy_from_slice(from);
             } else {
-                let first = if run.stride < 0 { to.len() - width } else { 0 } as i64;
+                let first = run.first(to.len(), width);
                 for (i, element) in from.chunks_exact(width).enumerate() {
                     let at = (first + i as i64 * run.stride) as usize;
                     to[at..at + width].copy_from_slice(element);
@@ -171,13 +175,11 @@ impl Walker {
     pub fn read_bits(&mut self, bytes: &[u8], width: usize, out: &mut [u32]) {
         let mut done = 0;
         while let Some(run) = self.next_run(out.len() - done) {
-            for i in 0..run.count {
-                let at = (run.offset + i as i64 * run.stride) as usize;
-                out[done + i] = match width {
-                    1 => u32::from(bytes[at]),
-                    2 => u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]])),
-                    _ => u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]),
-                };
+            let (from, to) = (&bytes[run.range(width)], &mut out[done..done + run.count]);
+            match width {
+                1 => each::<1>(from, run, |i, b| to[i] = b[0].into()),
+                2 => each::<2>(from, run, |i, b| to[i] = u16::from_le_bytes(b).into()),
+                _ => each::<4>(from, run, |i, b| to[i] = u32::from_le_bytes(b)),
             }
             done += run.count;
         }
@@ -190,11 +192,28 @@ impl Walker {
         mut values: impl ExactSizeIterator<Item = u32>,
     ) {
         while let Some(run) = self.next_run(values.len()) {
-            for i in 0..run.count {
-                let at = (run.offset + i as i64 * run.stride) as usize;
-                let v = values.next().unwrap_or(0).to_le_bytes();
-                bytes[at..at + width].copy_from_slice(&v[..width]);
+            let to = &mut bytes[run.range(width)];
+            let mut at = run.first(to.len(), width);
+            for v in values.by_ref().take(run.count) {
+                to[at as usize..at as usize + width].copy_from_slice(&v.to_le_bytes()[..width]);
+                at += run.stride;
             }
         }
+    }
+}
+
+/// Calls `f(i, element)` for the elements of a run, `bytes` being the run's range.
+#[inline(always)]
+fn each<const W: usize>(bytes: &[u8], run: Run, mut f: impl FnMut(usize, [u8; W])) {
+    if run.stride == W as i64 {
+        bytes.as_chunks::<W>().0.iter().enumerate().for_each(|(i, b)| f(i, *b));
+        return;
+    }
+    let first = run.first(bytes.len(), W);
+    for i in 0..run.count {
+        let at = (first + i as i64 * run.stride) as usize;
+        let mut element = [0; W];
+        element.copy_from_slice(&bytes[at..at + W]);
+        f(i, element);
     }
 }

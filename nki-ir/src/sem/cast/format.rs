@@ -67,9 +67,6 @@ impl Format {
             return self.nan << self.padding;
         }
         let code = if magnitude == 0x7f80_0000 { self.overflow } else { self.round(magnitude, random) };
-        if code == self.nan {
-            return self.nan << self.padding;
-        }
         (sign | code) << self.padding
     }
 

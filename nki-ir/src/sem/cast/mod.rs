@@ -58,9 +58,9 @@ fn truncate_tf32(bits: u32) -> u32 {
 
 /// Converts float32 to the bits of `dtype`, nearest even (isa.md 2.2.3 and 2.2.4).
 ///
-/// Integers saturate and take NaN to 0; a bool is 1 for anything but zero. Floats overflow to infinity (e4m3fn: to NaN;
-/// e8m0 clamps, its smallest value standing for zero and negative numbers), keep subnormals, and every NaN becomes the
-/// canonical one. Packed types give 0.
+/// Integers saturate and take NaN to 0; a bool is 1 for anything but zero. Floats overflow to the signed infinity (e4m3fn: to
+/// the signed NaN; e8m0 clamps, its smallest value standing for zero and negative numbers), keep subnormals, and every NaN
+/// becomes the canonical one. Packed types give 0.
 pub fn down(dtype: DType, x: f32) -> u32 {
     round(dtype, x, None)
 }
@@ -87,18 +87,13 @@ fn round(dtype: DType, x: f32, random: Option<u32>) -> u32 {
 }
 
 /// Replaces any NaN by the canonical one.
-#[inline(always)]
-pub(crate) fn canonical(x: f32) -> f32 {
+fn canonical(x: f32) -> f32 {
     if x.is_nan() { f32::from_bits(NAN_BITS) } else { x }
 }
 
-/// Nearest integer, ties to even. As `f32::round_ties_even`, in arithmetic that needs no library call on any machine.
-#[inline(always)]
+/// Nearest integer, ties to even.
 pub(crate) fn nearest(x: f32) -> f32 {
-    const INTEGRAL: f32 = 8_388_608.0;
-    let a = x.abs();
-    let r = ((a + INTEGRAL) - INTEGRAL).copysign(x);
-    if a < INTEGRAL { r } else { x }
+    x.round_ties_even()
 }
 
 /// Whether `dtype` has a value that `up` and `down` convert; packed types do not.

@@ -20,6 +20,9 @@ pub(super) fn activation(e: &mut Exec) -> Result<(), Fault> {
         return fault(Code::Operator, "prelu has no slope operand here");
     }
     let cmd = *e.cmd_ref("reduce_cmd")?;
+    if cmd == ReduceCmd::LoadReduce {
+        return fault(Code::ReduceCmd, "load_reduce has no initial value here");
+    }
     let op = match e.alu("reduce_op")? {
         AluOp::Bypass if cmd == ReduceCmd::Idle && reduce_res.is_none() => AluOp::Add,
         AluOp::Add => AluOp::Add,

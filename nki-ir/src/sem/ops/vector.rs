@@ -232,7 +232,7 @@ pub(super) fn tensor_copy(e: &mut Exec) -> Result<(), Fault> {
     Ok(())
 }
 
-/// isa.md 9.3.10. The constant is converted at compile time: nearest even in any rounding mode.
+/// isa.md 9.3.10. Integers beyond the destination's range saturate. The constant is converted at compile time: nearest even in any rounding mode.
 pub(super) fn memset(e: &mut Exec) -> Result<(), Fault> {
     let dst = e.tile("dst")?;
     let bits = match *e.any("value")? {
@@ -242,11 +242,12 @@ pub(super) fn memset(e: &mut Exec) -> Result<(), Fault> {
             return fault(Code::Parameter, format!("{} can only be set to 0", dst.dtype));
         }
         Arg::Imm(x) => cast::down(dst.dtype, x),
-        Arg::Int(x) => match i32::try_from(x) {
-            Ok(x) => cast::from_int(dst.dtype, x),
-            Err(_) if dst.dtype == DType::U32 => x as u32,
-            Err(_) => cast::down(dst.dtype, x as f32),
-        },
+        Arg::Int(x) if dst.dtype == DType::U32 => x.clamp(0, u32::MAX.into()) as u32,
+        Arg::Int(x) if dst.dtype.is_int() => {
+            cast::from_int(dst.dtype, x.clamp(i32::MIN.into(), i32::MAX.into()) as i32)
+        }
+        Arg::Int(x) => i32::try_from(x)
+            .map_or_else(|_| cast::down(dst.dtype, x as f32), |x| cast::from_int(dst.dtype, x)),
         _ => return fault(Code::Form, "value is not a constant"),
     };
     let row = vec![bits; dst.row_elements()];

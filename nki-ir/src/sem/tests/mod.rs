@@ -2,3 +2,7 @@
 //! with `sem` but its public interface.
 
 mod cast;
+mod elementwise;
+mod harness;
+mod matrix;
+mod transfer;
