@@ -27,6 +27,8 @@ pub struct DmaCost {
     pub start: f64,
     /// Service time on each DMA engine that takes part, with the engine's number.
     pub service: Vec<(u8, f64)>,
+    /// Writes HBM, and is queued apart from loads.
+    pub store: bool,
     /// Extra time of the first element of a load on an idle engine.
     pub first: f64,
     /// Each engine starts this much after the one before it.
@@ -88,6 +90,7 @@ impl CostModel for SimulatedCosts {
             generate: ns(c.issue),
             start: ns(c.start),
             service: shares.map(|(e, s)| (e as u8, ns(s.service) + k.sem_write_ns)).collect(),
+            store: !c.load,
             first: if c.load { k.first_read_ns } else { 0.0 },
             stagger: k.engine_stagger_ns,
             done: k.done_ns,

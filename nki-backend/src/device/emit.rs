@@ -241,7 +241,7 @@ impl Emitter<'_> {
                 self.values[i as usize] = (sem, self.sems[sem as usize].value);
                 signals.push(Signal { sem: Sem(sem), add });
             }
-            let kind = self.kind(i, stream);
+            let kind = self.kind(i);
             let t = self.template(i);
             out[stream].push(MInst { kind, waits, signals, loc: t.loc, source: Some(t.inst.0) });
         }
@@ -276,25 +276,30 @@ impl Emitter<'_> {
         loc: Loc,
     ) -> u32 {
         let full = |e: &Self, sem: u32| e.sems[sem as usize].value + TRANSFER > MAX_VALUE;
+        let mut enter = |e: &mut Self, sem: u32| {
+            // One that this transfer fills up is not offered again.
+            if e.sems[sem as usize].value + 2 * TRANSFER <= MAX_VALUE {
+                e.busy.push_back((sem, i));
+            }
+            sem
+        };
         while let Some(sem) = self.free.pop() {
             if !full(self, sem) {
-                self.busy.push_back((sem, i));
-                return sem;
+                return enter(self, sem);
             }
         }
         // Four engines and the sync engine may each need a counter later.
         let exhausted = self.sems.len() as u32 >= SEMAPHORES - 8;
         let window = if exhausted { self.busy.len() } else { REUSE_WINDOW.min(self.busy.len()) };
         let ready = (0..window).find(|&k| {
-            let (sem, before) = self.busy[k];
-            !full(self, sem) && b.waits.complete_at(before, i, stream)
+            let (_, before) = self.busy[k];
+            b.waits.complete_at(before, i, stream)
         });
         let taken = match ready {
             Some(k) => self.busy.remove(k),
             None if exhausted => {
                 // Wait for the oldest transfer.
-                let k = (0..self.busy.len()).find(|&k| !full(self, self.busy[k].0));
-                let oldest = k.and_then(|k| self.busy.remove(k));
+                let oldest = self.busy.pop_front();
                 if let Some((_, before)) = oldest {
                     self.add_wait(waits, before);
                     self.forced_waits += 1;
@@ -307,8 +312,7 @@ impl Emitter<'_> {
             Some((sem, _)) => sem,
             None => self.new_semaphore(loc),
         };
-        self.busy.push_back((sem, i));
-        sem
+        enter(self, sem)
     }
 
     fn new_semaphore(&mut self, loc: Loc) -> u32 {
@@ -335,7 +339,7 @@ impl Emitter<'_> {
         &self.s.templates[self.s.stream.items[i as usize].template as usize]
     }
 
-    fn kind(&self, i: u32, stream: usize) -> MKind {
+    fn kind(&self, i: u32) -> MKind {
         let item = &self.s.stream.items[i as usize];
         let t = self.template(i);
         let mut accesses = self.s.stream.accesses_of(i as usize).iter();
@@ -358,7 +362,7 @@ impl Emitter<'_> {
         }
         let attrs = t.attrs.clone();
         if let Some(dma) = &t.dma {
-            return MKind::Dma { op: t.op, operands, attrs, queue: ring(t, stream), dge: dma.dge };
+            return MKind::Dma { op: t.op, operands, attrs, queue: ring(t), dge: dma.dge };
         }
         let accumulate = match (item.adds, item.conditional, &t.accumulate) {
             (true, true, Accumulate::UnlessFirst(vars)) => {

@@ -20,6 +20,18 @@ fn samples() -> Vec<Kernel> {
 }
 
 #[test]
+fn programs_pass_the_gate_of_the_machine() {
+    for target in Target::ALL {
+        for k in samples() {
+            let c = compile_kernel(&k, &CompileOptions::new(target)).unwrap();
+            if let Err(e) = nki_sim::verify(c.program) {
+                panic!("{} on {target}: {e}", k.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn equal_input_gives_equal_programs() {
     for k in samples() {
         let options = CompileOptions::new(Target::Trn2);

@@ -70,7 +70,7 @@ fn min_depth(stream: &Stream, s: &Site) -> u32 {
 /// Depth beyond what steady state needs: starts and bursts are not steady, and buffers cost nothing while there is room.
 const MARGIN: f32 = 1.5;
 
-/// Instances in flight: time from the start of filling one to its last use, over the time between two of them. One more
+/// Instances in flight: time from the start of filling one to the end of its last use, over the time between two of them. One more
 /// so that filling the next overlaps the last use, at least two, at most one per instance.
 fn wanted(stream: &Stream, timeline: &Timeline, s: &Site) -> u32 {
     let n = s.instances.len();
@@ -81,8 +81,9 @@ fn wanted(stream: &Stream, timeline: &Timeline, s: &Site) -> u32 {
     let mut busy = 0.0f32;
     for &i in sample {
         let instance = &stream.instances[i as usize];
-        let writer = stream.items[instance.first as usize].template;
-        busy = busy.max(timeline.span(instance.first, instance.last) + timeline.fetch[writer as usize]);
+        let transfer = |item: u32| timeline.fetch[stream.items[item as usize].template as usize];
+        let ends = transfer(instance.first) + transfer(instance.last);
+        busy = busy.max(timeline.span(instance.first, instance.last) + ends);
     }
     let depth = (busy / gap * MARGIN).ceil() as u32 + 1;
     depth.clamp(2, n as u32)

@@ -58,7 +58,8 @@ pub struct Machine {
     pub sequencer: [f64; 5],
     path: [f64; 5],
     generator: [f64; 5],
-    dma: [f64; 16],
+    /// When each DMA engine has served what is queued: loads, stores.
+    dma: [[f64; 2]; 16],
     pub end: f64,
 }
 
@@ -93,13 +94,19 @@ impl Machine {
             start
         };
         let mut complete = begin;
+        let mine = usize::from(cost.store);
         for &(k, service) in &cost.service {
-            let engine = &mut self.dma[usize::from(k)];
+            let until = &mut self.dma[usize::from(k)];
             let arrives = begin + cost.start + cost.stagger * f64::from(k);
             // An engine that was idle pays the first read.
-            let first = if arrives >= *engine { arrives + cost.first } else { *engine };
-            *engine = first + service;
-            complete = complete.max(*engine);
+            let start = if arrives >= until[mine] { arrives + cost.first } else { until[mine] };
+            // Loads and stores are on different rings, which an engine serves in turn: both slow down while both queue.
+            let shared = (until[1 - mine] - start).clamp(0.0, service);
+            until[mine] = start + service + shared;
+            if shared > 0.0 {
+                until[1 - mine] += shared;
+            }
+            complete = complete.max(until[mine]);
         }
         self.end = self.end.max(complete);
         Ran { start, done: complete + cost.done, stream: stream as u8, transfer: true }

@@ -12,7 +12,7 @@ use crate::device::expand::{Stream, writes};
 use crate::device::legalise::Template;
 use crate::device::options::{CompileOptions, Pass};
 use machine::{Machine, Ran, ready_after};
-use nki_ir::{Engine, Space};
+use nki_ir::Space;
 use std::ops::Range;
 
 /// The order of one straight block.
@@ -102,15 +102,8 @@ fn program_order(p: &Problem<'_>) -> Plan {
     Plan::new("program order", items.clone(), items.collect(), &ran, machine.end)
 }
 
-/// The ring of a transfer: loads and stores of every issuer have one of their own, so that a store never waits in line behind
-/// loads. Within a ring transfers are served in order, which keeps the order of the schedule.
-pub fn ring(t: &Template, stream: usize) -> u8 {
-    let issuer = match nki_sim::program::STREAM_ENGINES[stream] {
-        Engine::Sync => 0,
-        Engine::GpSimd => 1,
-        Engine::Scalar => 2,
-        _ => 3,
-    };
-    let store = t.views().any(|v| v.space == Space::Hbm && writes(v));
-    2 * issuer + u8::from(store)
+/// The ring of a transfer: one for loads and one for stores, so that a store never waits in line behind loads. Rings are
+/// served in turn, and within a ring in order, which keeps the order of the schedule; more rings would only blur it.
+pub fn ring(t: &Template) -> u8 {
+    u8::from(t.views().any(|v| v.space == Space::Hbm && writes(v)))
 }
