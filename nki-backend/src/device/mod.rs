@@ -34,41 +34,50 @@ pub use report::{CompileReport, PassNote};
 use allocate::{Allocation, Timeline};
 use emit::{Emitted, Scheduled, Source};
 use expand::{Block, Stream};
-use nki_ir::{Diagnostics, Kernel};
+use nki_ir::{Diagnostics, Kernel, Target, Verified};
 use nki_sim::Program;
 use schedule::{Costs, Problem};
+use std::fmt;
 
 /// A compiled kernel.
-#[derive(Debug)]
 pub struct Compiled {
     pub program: Program,
     pub report: CompileReport,
 }
 
-/// Compiles a kernel that has passed the gate.
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Compiled({} for {})\n{}", self.program.name, self.program.target, self.report)
+    }
+}
+
+/// Compiles a kernel that has passed the gate, for the target it was checked for.
 ///
 /// # Errors
 /// `nki::sbuf_capacity` and `nki::psum_capacity` with the live buffers at the peak; `nki::start_partition` and `nki::overlap`
 /// for placements that cannot be; `nki::limit` for what this compiler does not take; `nki::semaphore`.
-pub fn compile_kernel(kernel: &Kernel, options: &CompileOptions) -> Result<Compiled, Diagnostics> {
+pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled, Diagnostics> {
+    let (kernel, target) = (verified.kernel(), verified.target());
     let mut report = CompileReport::default();
-    let mut templates = legalise::legalise(kernel, options.target)?;
+    let mut templates = legalise::legalise(kernel, target)?;
     let stream = expand::expand(kernel, &templates, options)?;
-    legalise::descriptors_for_loops(&mut templates, &stream.loops, options.target);
+    legalise::descriptors_for_loops(&mut templates, &stream.loops, target);
     report.expanded(kernel, &stream);
-    let costs = Costs::new(&templates, &SimulatedCosts::new(options.target));
+    let costs = Costs::new(&templates, &SimulatedCosts::new(target));
     let timeline = timeline(&stream, &templates, &costs);
-    let allocation = allocate::allocate(kernel, &templates, &stream, &timeline, options)?;
+    let allocation = allocate::allocate(kernel, target, &templates, &stream, &timeline, options)?;
     report.allocated(&allocation);
     let blocks = schedule_blocks(kernel, &templates, &stream, &allocation, &costs, options, &mut report);
     let source =
         Source { kernel, templates: &templates, stream: &stream, allocation: &allocation, blocks: &blocks };
     let emitted = emit::emit(&source)?;
     report.emitted(&emitted);
-    let starts = listing::starts(&blocks);
+    report.starts = listing::starts(&blocks);
     drop(blocks);
-    let program = program(kernel, options, allocation, emitted);
-    report.starts = starts;
+    let program = program(kernel, target, allocation, emitted);
+    // A program of ours that the machine's gate rejects is a bug of this compiler; tests and debug builds look for it.
+    #[cfg(debug_assertions)]
+    nki_sim::verify(program.clone())?;
     Ok(Compiled { program, report })
 }
 
@@ -127,10 +136,10 @@ fn straight_blocks(blocks: &[Block]) -> Vec<std::ops::Range<u32>> {
     out
 }
 
-fn program(kernel: &Kernel, options: &CompileOptions, allocation: Allocation, emitted: Emitted) -> Program {
+fn program(kernel: &Kernel, target: Target, allocation: Allocation, emitted: Emitted) -> Program {
     Program {
         name: kernel.name.clone(),
-        target: options.target,
+        target,
         tensors: allocation.tensors,
         placements: allocation.placements,
         streams: emitted.streams,

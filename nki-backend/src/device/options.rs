@@ -1,6 +1,5 @@
 //! What a caller may choose about a compilation, and the passes that can be switched off one at a time.
 
-use nki_ir::Target;
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,7 +48,6 @@ impl FromStr for Pass {
 /// Options of one compilation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompileOptions {
-    pub target: Target,
     /// Passes switched off.
     pub disabled: Vec<Pass>,
     /// Largest number of instructions a static loop may unroll to; a larger loop stays a hardware loop.
@@ -58,11 +56,14 @@ pub struct CompileOptions {
     pub max_buffers: u32,
 }
 
-impl CompileOptions {
+impl Default for CompileOptions {
     /// Everything on.
-    pub fn new(target: Target) -> Self {
-        CompileOptions { target, disabled: Vec::new(), unroll_budget: 2_000_000, max_buffers: 16 }
+    fn default() -> Self {
+        CompileOptions { disabled: Vec::new(), unroll_budget: 2_000_000, max_buffers: 16 }
     }
+}
+
+impl CompileOptions {
     /// Without one pass.
     pub fn without(mut self, pass: Pass) -> Self {
         if !self.disabled.contains(&pass) {

@@ -1,11 +1,17 @@
 //! Kernels recorded by hand through the builder, for the tests of the device compiler.
 
+use nki_backend::device::{CompileOptions, Compiled};
 use nki_ir::kernel::{Accumulate, Bound};
 use nki_ir::op::{ActFn, ReduceCmd};
 use nki_ir::{
-    Affine, AluOp, Attr, AxisSlice, Buf, BufData, BufKind, Builder, DType, Index, Inst, Kernel, Loc, Op,
-    Operand, Space, Var, View,
+    Affine, AluOp, Attr, AxisSlice, Buf, BufData, BufKind, Builder, DType, Diagnostics, Index, Inst, Kernel,
+    Loc, Op, Operand, Space, Target, Var, View,
 };
+
+/// Through the gate and the compiler.
+pub fn compile(kernel: &Kernel, target: Target, options: &CompileOptions) -> Result<Compiled, Diagnostics> {
+    nki_backend::device::compile(&nki_ir::verify(kernel.clone(), target)?, options)
+}
 
 /// A position: a constant plus multiples of loop variables.
 pub fn at(constant: i64, terms: &[(Var, i64)]) -> Affine {

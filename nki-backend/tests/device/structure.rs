@@ -1,7 +1,8 @@
 //! Properties of every compiled program that need no execution.
 
 use crate::kernels;
-use nki_backend::device::{CompileOptions, Pass, compile_kernel};
+use crate::kernels::compile;
+use nki_backend::device::{CompileOptions, Pass};
 use nki_ir::{DType, Kernel, Target};
 use nki_sim::program::{MInst, MKind};
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ fn samples() -> Vec<Kernel> {
 fn programs_pass_the_gate_of_the_machine() {
     for target in Target::ALL {
         for k in samples() {
-            let c = compile_kernel(&k, &CompileOptions::new(target)).unwrap();
+            let c = compile(&k, target, &CompileOptions::default()).unwrap();
             if let Err(e) = nki_sim::verify(c.program) {
                 panic!("{} on {target}: {e}", k.name);
             }
@@ -34,9 +35,9 @@ fn programs_pass_the_gate_of_the_machine() {
 #[test]
 fn equal_input_gives_equal_programs() {
     for k in samples() {
-        let options = CompileOptions::new(Target::Trn2);
-        let a = compile_kernel(&k, &options).unwrap();
-        let b = compile_kernel(&k, &options).unwrap();
+        let options = CompileOptions::default();
+        let a = compile(&k, Target::Trn2, &options).unwrap();
+        let b = compile(&k, Target::Trn2, &options).unwrap();
         assert_eq!(a.program, b.program, "{}", k.name);
         assert_eq!(a.listing(1000), b.listing(1000));
     }
@@ -46,7 +47,7 @@ fn equal_input_gives_equal_programs() {
 fn no_schedule_is_estimated_slower_than_program_order() {
     for target in Target::ALL {
         for k in samples() {
-            let r = compile_kernel(&k, &CompileOptions::new(target)).unwrap().report;
+            let r = compile(&k, target, &CompileOptions::default()).unwrap().report;
             assert!(r.estimate_ns <= r.program_order_ns, "{} on {target}: {r}", k.name);
         }
     }
@@ -55,18 +56,18 @@ fn no_schedule_is_estimated_slower_than_program_order() {
 #[test]
 fn loads_overlap_compute_in_a_naive_matmul() {
     let k = kernels::naive_matmul(512, 1024, 1024, DType::BF16);
-    let r = compile_kernel(&k, &CompileOptions::new(Target::Trn2)).unwrap().report;
+    let r = compile(&k, Target::Trn2, &CompileOptions::default()).unwrap().report;
     assert!(r.estimate_ns < 0.7 * r.program_order_ns, "{r}");
 }
 
 #[test]
 fn every_instruction_of_the_source_is_emitted_once_whatever_passes_run() {
     for k in samples() {
-        let mut all = vec![CompileOptions::new(Target::Trn2)];
-        all.extend(Pass::ALL.iter().map(|&p| CompileOptions::new(Target::Trn2).without(p)));
+        let mut all = vec![CompileOptions::default()];
+        all.extend(Pass::ALL.iter().map(|&p| CompileOptions::default().without(p)));
         let mut expected: Option<BTreeMap<u32, usize>> = None;
         for o in all {
-            let program = compile_kernel(&k, &o).unwrap().program;
+            let program = compile(&k, Target::Trn2, &o).unwrap().program;
             let mut count = BTreeMap::new();
             for i in program.streams.iter().flatten() {
                 assert!(!matches!(i.kind, MKind::For { .. }), "{} has no large loop", k.name);
@@ -82,10 +83,10 @@ fn every_instruction_of_the_source_is_emitted_once_whatever_passes_run() {
 fn fewer_waits_with_the_pass_that_reduces_them() {
     let k = kernels::blocked_matmul(512, 256, 1024, 256, 1024, DType::BF16);
     let waits = |o: &CompileOptions| {
-        let p = compile_kernel(&k, o).unwrap().program;
+        let p = compile(&k, Target::Trn2, o).unwrap().program;
         p.streams.iter().flatten().map(|i| i.waits.len()).sum::<usize>()
     };
-    let o = CompileOptions::new(Target::Trn2);
+    let o = CompileOptions::default();
     assert!(waits(&o) < waits(&o.clone().without(Pass::ReduceWaits)));
 }
 
@@ -102,9 +103,9 @@ fn executed(stream: &[MInst]) -> u64 {
 #[test]
 fn a_loop_beyond_the_budget_stays_a_hardware_loop() {
     let k = kernels::naive_matmul(256, 512, 1024, DType::BF16);
-    let mut o = CompileOptions::new(Target::Trn2);
+    let mut o = CompileOptions::default();
     o.unroll_budget = 20;
-    let c = compile_kernel(&k, &o).unwrap();
+    let c = compile(&k, Target::Trn2, &o).unwrap();
     let total: u64 = c.program.streams.iter().map(|s| executed(s)).sum();
     assert_eq!(total, 4 * (4 * 3 + 2));
     assert!(c.program.streams.iter().flatten().any(|i| matches!(i.kind, MKind::For { .. })));
@@ -115,8 +116,8 @@ fn a_loop_beyond_the_budget_stays_a_hardware_loop() {
 fn semaphores_stay_within_the_hardware() {
     // 600 loads that nothing orders: more than there are semaphores.
     let k = kernels::running_sum(600, 128, 8);
-    let mut o = CompileOptions::new(Target::Trn2);
+    let mut o = CompileOptions::default();
     o.max_buffers = 600;
-    let c = compile_kernel(&k, &o).unwrap();
+    let c = compile(&k, Target::Trn2, &o).unwrap();
     assert!(c.program.semaphores <= 256, "{}", c.program.semaphores);
 }

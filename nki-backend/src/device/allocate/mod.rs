@@ -17,7 +17,7 @@ use crate::device::legalise::{Form, Template};
 use crate::device::options::CompileOptions;
 use nki_ir::entity::Entity;
 use nki_ir::target::{PARTITIONS, PSUM_BANK_BYTES, PSUM_BYTES_PER_PARTITION};
-use nki_ir::{Attr, Buf, Code, Diagnostic, Diagnostics, Kernel, Op, Space};
+use nki_ir::{Attr, Buf, Code, Diagnostic, Diagnostics, Kernel, Op, Space, Target};
 use nki_sim::program::{HbmTensor, Placement};
 use place::{Request, Spot, place};
 use smallvec::{SmallVec, smallvec};
@@ -78,6 +78,7 @@ pub(crate) struct Site {
 /// Assigns addresses.
 pub fn allocate(
     kernel: &Kernel,
+    target: Target,
     templates: &[Template],
     stream: &Stream,
     timeline: &Timeline,
@@ -86,7 +87,7 @@ pub fn allocate(
     let mut out =
         Allocation { places: vec![Place::default(); stream.instances.len()], ..Allocation::default() };
     let mut errors = Diagnostics::new();
-    if let Err(d) = hbm::allocate(kernel, stream, options.target, &mut out) {
+    if let Err(d) = hbm::allocate(kernel, stream, target, &mut out) {
         errors.extend(d);
     }
     for space in [Space::Sbuf, Space::Psum] {
@@ -95,7 +96,7 @@ pub fn allocate(
             continue;
         }
         depth::choose(stream, timeline, options, space, &mut sites);
-        let mut pool = Pool { kernel, stream, space, capacity: capacity(space, options), out: &mut out };
+        let mut pool = Pool { kernel, stream, space, capacity: capacity(space, target), out: &mut out };
         if let Err(d) = pool.fill(&mut sites) {
             errors.extend(d);
         }
@@ -103,8 +104,8 @@ pub fn allocate(
     if errors.has_errors() { Err(errors) } else { Ok(out) }
 }
 
-fn capacity(space: Space, options: &CompileOptions) -> u32 {
-    if space == Space::Psum { PSUM_BYTES_PER_PARTITION } else { options.target.sbuf_bytes_per_partition() }
+fn capacity(space: Space, target: Target) -> u32 {
+    if space == Space::Psum { PSUM_BYTES_PER_PARTITION } else { target.sbuf_bytes_per_partition() }
 }
 
 /// Collects the used buffers of a memory.
@@ -192,6 +193,9 @@ fn row_positions(kernel: &Kernel, templates: &[Template], errors: &mut Diagnosti
     rows
 }
 
+/// Distances, in items, at which an address may be used again: the largest that fits is taken.
+const SLACKS: [u32; 6] = [u32::MAX, 4096, 512, 64, 4, 0];
+
 /// One memory being filled.
 struct Pool<'a> {
     kernel: &'a Kernel,
@@ -212,11 +216,10 @@ impl Pool<'_> {
 
     fn fill(&mut self, sites: &mut [Site]) -> Result<(), Diagnostics> {
         self.check_manual(sites)?;
-        let reuse = (self.stream.items.len() as u32 / 4).min(512);
         for scale in [100, 70, 50, 35, 25, 15, 8, 0] {
             let depths: Vec<u32> = sites.iter().map(|s| scaled(s, scale)).collect();
             let requests = self.arenas(sites, &depths);
-            for slack in [u32::MAX, reuse, 0] {
+            for slack in SLACKS {
                 if let Ok(spots) = place(&requests, self.capacity, slack) {
                     self.commit_arenas(sites, &depths, &spots);
                     return Ok(());
@@ -228,7 +231,7 @@ impl Pool<'_> {
         }
         for packed in [false, true] {
             let requests = self.single(sites, packed);
-            for slack in [reuse, 0] {
+            for slack in SLACKS {
                 if let Ok(spots) = place(&requests, self.capacity, slack) {
                     self.commit_single(sites, &spots);
                     return Ok(());
