@@ -35,5 +35,5 @@ pub use loc::Loc;
 pub use op::{ActFn, AluOp, Engine, Op};
 pub use target::Target;
 pub use tensor::Tensor;
-pub use verify::{Verified, verify};
+pub use verify::{Verified, accumulate, verify};
 pub use view::{AxisSlice, Dim, Index, Pattern, View};

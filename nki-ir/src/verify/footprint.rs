@@ -212,6 +212,16 @@ impl<T: Copy + PartialEq> ByteMap<T> {
         false
     }
 
+    /// Combines two maps of one buffer byte by byte.
+    pub fn merge(&mut self, other: &ByteMap<T>, f: impl Fn(T, T) -> T) {
+        for band in &other.bands {
+            for (from, (to, value)) in &band.runs {
+                let boxes = vec![Boxes { parts: band.parts, runs: vec![(*from, *to)] }];
+                self.update(&Footprint { boxes, exact: true }, |mine| f(mine, *value));
+            }
+        }
+    }
+
     /// Makes `part` a boundary between bands.
     fn cut(&mut self, part: u64) {
         if let Some(i) = self.bands.iter().position(|b| b.parts.0 < part && part < b.parts.1) {

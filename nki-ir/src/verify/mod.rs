@@ -30,6 +30,7 @@
 //! check it. `reduce`, `accumulate`, `flow` and `capacity` check the kernel as a whole. `bounds` and `footprint` are the
 //! arithmetic they share.
 
+pub mod accumulate;
 mod bounds;
 mod capacity;
 mod context;
@@ -120,6 +121,7 @@ fn check(kernel: &Kernel, flat: &Flat, target: Target, out: &RefCell<Diagnostics
     }
     registers(kernel, flat, out);
     reduce::check(kernel, flat, out);
+    accumulate::check(kernel, flat, target, out);
     flow::check(kernel, flat, out);
     capacity::check(kernel, flat, target, out);
 }

@@ -119,6 +119,7 @@ rules! {
     ACC_MIXED = "13/3", Accumulate, "one matmul either overwrites or adds on all of its destination";
     ACC_LOOP = "13/4", Accumulate, "a while loop has no first turn that a matmul could recognise";
     ACC_READ = "13/1", Accumulate, "reading a finished tile does not start a new sum";
+    ACC_LIMIT = "13/7", Limit, "automatic accumulation is followed for up to 131072 steps per tile";
     ACC_VARS = "13/0", Accumulate, "overwriting in the first turn refers to counted loops around the matmul";
 
     TR_SIZE = "9.1.3/1", Shape,
