@@ -1,5 +1,6 @@
 //! Cranelift code for a kernel's structure: loops, branches, the byte offset of every operand, one call per instruction.
 
+use super::layout::Layout;
 use super::poison;
 use super::runtime::{Context, MAX_OPERANDS, poison_tile, run_step};
 use super::step::{Step, StepArg};
@@ -16,12 +17,41 @@ use nki_ir::affine::Affine;
 use nki_ir::diag::{self, Diagnostic, Diagnostics};
 use nki_ir::entity::{Entity, Region};
 use nki_ir::kernel::{Accumulate, Bound, LoopData, Node};
-use nki_ir::{Kernel, Reg, Var};
+use nki_ir::{Kernel, Loop, Reg, Var};
+
+type Entry = unsafe extern "C" fn(*mut Context<'_>, i64, i64) -> i32;
+
+/// A piece of the kernel's body that runs after the previous one has finished.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    entry: Entry,
+    /// The segment is a loop whose turns are independent.
+    pub parallel: Option<ParallelLoop>,
+}
+
+/// A loop that may be cut into ranges of turns.
+#[derive(Clone, Copy, Debug)]
+pub struct ParallelLoop {
+    pub lo: i64,
+    pub step: i64,
+    pub turns: u64,
+    /// Scratch bytes from here on belong to a turn.
+    pub scratch_from: usize,
+}
+
+impl Segment {
+    /// Runs the segment on a context; a parallel loop runs the turns `from .. to`. 0: finished; 1: a fault was recorded.
+    pub fn call(&self, context: &mut Context<'_>, from: u64, to: u64) -> i32 {
+        let value = |turn: u64| self.parallel.map_or(0, |p| p.lo + p.step * turn as i64);
+        // SAFETY: `entry` was compiled for this signature, and its memory lives as long as the `Code` that lends segments.
+        unsafe { (self.entry)(context, value(from), value(to)) }
+    }
+}
 
 /// Generated code, executable and no longer writable.
 pub struct Code {
-    entry: unsafe extern "C" fn(*mut Context<'_>) -> i32,
-    /// Owns the memory of `entry`.
+    segments: Vec<Segment>,
+    /// Owns the memory of the segments.
     module: Option<JITModule>,
 }
 
@@ -31,17 +61,16 @@ unsafe impl Send for Code {}
 unsafe impl Sync for Code {}
 
 impl Code {
-    /// Runs the code on a context.
-    pub fn call(&self, context: &mut Context<'_>) -> i32 {
-        // SAFETY: `entry` was compiled for this signature and its memory lives as long as `self`.
-        unsafe { (self.entry)(context) }
+    /// The segments, in the order in which they run.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 }
 
 impl Drop for Code {
     fn drop(&mut self) {
         if let Some(module) = self.module.take() {
-            // SAFETY: `entry` is private and borrowed only during `call`, so no code of the module runs any more.
+            // SAFETY: segments are lent and called only while `self` is borrowed, so no code of the module runs any more.
             unsafe { module.free_memory() };
         }
     }
@@ -54,36 +83,78 @@ fn limit(what: impl std::fmt::Display) -> Diagnostics {
 }
 
 /// Compiles a kernel's structure.
-pub fn emit(kernel: &Kernel, steps: &[Step]) -> Result<Code, Diagnostics> {
+pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step]) -> Result<Code, Diagnostics> {
     let mut module = module(steps.len())?;
     let pointer = module.target_config().pointer_type();
-    let mut callee = module.make_signature();
-    callee.params.extend([pointer, types::I32, pointer, types::I32].map(AbiParam::new));
-    callee.returns.push(AbiParam::new(types::I32));
-    let run = module.declare_function("run_step", Linkage::Import, &callee).map_err(limit)?;
-    let mut callee = module.make_signature();
-    callee.params.extend([pointer, types::I32].map(AbiParam::new));
-    let poison = module.declare_function("poison_tile", Linkage::Import, &callee).map_err(limit)?;
-    let mut signature = module.make_signature();
-    signature.params.push(AbiParam::new(pointer));
-    signature.returns.push(AbiParam::new(types::I32));
-    let entry = module.declare_function("kernel", Linkage::Local, &signature).map_err(limit)?;
+    let mut signature = |params: &[types::Type], returns: bool| {
+        let mut s = module.make_signature();
+        s.params.extend(params.iter().copied().map(AbiParam::new));
+        s.returns.extend(returns.then(|| AbiParam::new(types::I32)));
+        s
+    };
+    let run = signature(&[pointer, types::I32, pointer, types::I32], true);
+    let poison = signature(&[pointer, types::I32], false);
+    let entry = signature(&[pointer, types::I64, types::I64], true);
+    let run = module.declare_function("run_step", Linkage::Import, &run).map_err(limit)?;
+    let poison = module.declare_function("poison_tile", Linkage::Import, &poison).map_err(limit)?;
 
     let mut context = module.make_context();
-    context.func = Function::with_name_signature(UserFuncName::user(0, entry.as_u32()), signature);
     let mut builder_context = FunctionBuilderContext::new();
-    let callees = [run, poison].map(|f| module.declare_func_in_func(f, &mut context.func));
-    let mut emitter = Emitter::new(kernel, steps, &mut context.func, &mut builder_context, callees);
-    emitter.body();
-    emitter.finish(module.target_config());
-    module.define_function(entry, &mut context).map_err(|e| limit(format!("{e:?}")))?;
-    module.clear_context(&mut context);
+    let mut functions = Vec::new();
+    let needs_poison = poison::needed(kernel);
+    for (i, (nodes, parallel)) in segments(kernel).into_iter().enumerate() {
+        let id = module.declare_function(&format!("segment{i}"), Linkage::Local, &entry).map_err(limit)?;
+        context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), entry.clone());
+        let callees = [run, poison].map(|f| module.declare_func_in_func(f, &mut context.func));
+        let mut emitter =
+            Emitter::new(kernel, steps, &needs_poison, &mut context.func, &mut builder_context, callees);
+        emitter.segment(nodes, parallel);
+        emitter.finish(module.target_config());
+        module.define_function(id, &mut context).map_err(|e| limit(format!("{e:?}")))?;
+        module.clear_context(&mut context);
+        functions.push((id, parallel));
+    }
     module.finalize_definitions().map_err(limit)?;
-    let address = module.get_finalized_function(entry);
-    // SAFETY: the function was declared with exactly this signature.
-    let entry =
-        unsafe { std::mem::transmute::<*const u8, unsafe extern "C" fn(*mut Context<'_>) -> i32>(address) };
-    Ok(Code { entry, module: Some(module) })
+    let segments = functions
+        .into_iter()
+        .map(|(id, parallel)| {
+            let address = module.get_finalized_function(id);
+            // SAFETY: the function was declared with exactly this signature.
+            let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
+            Segment { entry, parallel: parallel.map(|l| parallel_loop(kernel, layout, l)) }
+        })
+        .collect();
+    Ok(Code { segments, module: Some(module) })
+}
+
+/// Cuts the kernel's body into parallel loops and what lies between them.
+fn segments(kernel: &Kernel) -> Vec<(&[Node], Option<Loop>)> {
+    let nodes = &kernel.regions[kernel.body].nodes;
+    let mut out = Vec::new();
+    let mut start = 0;
+    for (i, node) in nodes.iter().enumerate() {
+        let Node::Loop(l) = *node else { continue };
+        if super::parallel::is_parallel(kernel, l) {
+            if start < i {
+                out.push((&nodes[start..i], None));
+            }
+            out.push((&nodes[i..=i], Some(l)));
+            start = i + 1;
+        }
+    }
+    if start < nodes.len() {
+        out.push((&nodes[start..], None));
+    }
+    out
+}
+
+fn parallel_loop(kernel: &Kernel, layout: &Layout, l: Loop) -> ParallelLoop {
+    match (&kernel.loops[l], kernel.loops[l].trip_count()) {
+        (&LoopData::For { lo: Bound::Const(lo), step, .. }, Some(turns)) => {
+            ParallelLoop { lo, step, turns, scratch_from: layout.loop_scratch(l) }
+        }
+        _ => unreachable!("parallel loops have constant bounds"),
+    }
 }
 
 /// Huge unrolled kernels are compiled with the fast register allocator: what they call dominates anyway.
@@ -106,8 +177,8 @@ fn module(steps: usize) -> Result<JITModule, Diagnostics> {
 }
 
 /// A region being emitted: where its next node is, and what follows it.
-struct Open {
-    region: Region,
+struct Open<'a> {
+    nodes: &'a [Node],
     next: usize,
     close: Close,
 }
@@ -144,14 +215,17 @@ struct Emitter<'a> {
     offsets: StackSlot,
     fault: Block,
     vars: Vec<Option<Variable>>,
-    poison: Vec<bool>,
+    poison: &'a [bool],
     poison_tile: FuncRef,
+    /// The turns that a parallel segment was called for.
+    range: (Value, Value),
 }
 
 impl<'a> Emitter<'a> {
     fn new(
         kernel: &'a Kernel,
         steps: &'a [Step],
+        poison: &'a [bool],
         func: &'a mut Function,
         builder_context: &'a mut FunctionBuilderContext,
         [run_step, poison_tile]: [FuncRef; 2],
@@ -160,14 +234,14 @@ impl<'a> Emitter<'a> {
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
-        let context = b.block_params(entry)[0];
+        let [context, from, to] = [0, 1, 2].map(|i| b.block_params(entry)[i]);
         let pointer = b.func.dfg.value_type(context);
         let registers = b.ins().load(types::I64, MemFlagsData::trusted(), context, 0);
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, MAX_OPERANDS as u32 * 8, 3);
         let offsets = b.create_sized_stack_slot(slot);
         let fault = b.create_block();
         let vars = vec![None; kernel.vars.len()];
-        let poison = poison::needed(kernel);
+        let range = (from, to);
         Emitter {
             kernel,
             steps,
@@ -181,6 +255,7 @@ impl<'a> Emitter<'a> {
             fault,
             vars,
             poison,
+            range,
         }
     }
 
@@ -193,16 +268,17 @@ impl<'a> Emitter<'a> {
         self.b.finalize(config);
     }
 
-    fn body(&mut self) {
-        let mut open = vec![Open { region: self.kernel.body, next: 0, close: Close::Return }];
+    fn segment(&mut self, nodes: &'a [Node], parallel: Option<Loop>) {
+        let mut open = vec![Open { nodes, next: 0, close: Close::Return }];
         while let Some(top) = open.last_mut() {
-            let node = self.kernel.regions[top.region].nodes.get(top.next).copied();
+            let node = top.nodes.get(top.next).copied();
             top.next += 1;
             match node {
                 Some(Node::Alloc(buf)) => self.alloc(buf.index()),
                 Some(Node::Inst(i)) => self.inst(i.index()),
                 Some(Node::Loop(l)) => {
-                    let inner = self.enter(&self.kernel.loops[l]);
+                    let range = (parallel == Some(l)).then_some(self.range);
+                    let inner = self.enter(&self.kernel.loops[l], range);
                     open.push(inner);
                 }
                 None => {
@@ -215,10 +291,10 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn enter(&mut self, data: &LoopData) -> Open {
+    fn enter(&mut self, data: &LoopData, range: Option<(Value, Value)>) -> Open<'a> {
         match *data {
             LoopData::For { var, lo, hi, step, body, .. } => {
-                let (lo, hi) = (self.bound(lo), self.bound(hi));
+                let (lo, hi) = range.unwrap_or_else(|| (self.bound(lo), self.bound(hi)));
                 let v = self.b.declare_var(types::I64);
                 self.vars[var.index()] = Some(v);
                 self.b.def_var(v, lo);
@@ -229,7 +305,7 @@ impl<'a> Emitter<'a> {
                 let more = self.b.ins().icmp(IntCC::SignedLessThan, i, hi);
                 self.b.ins().brif(more, inside, &[], exit, &[]);
                 self.b.switch_to_block(inside);
-                Open { region: body, next: 0, close: Close::For { var: v, step, header, exit } }
+                Open { nodes: self.nodes(body), next: 0, close: Close::For { var: v, step, header, exit } }
             }
             LoopData::While { cond, body, .. } => {
                 let [header, inside, exit] = [(); 3].map(|()| self.b.create_block());
@@ -238,20 +314,26 @@ impl<'a> Emitter<'a> {
                 let c = self.register(cond);
                 self.b.ins().brif(c, inside, &[], exit, &[]);
                 self.b.switch_to_block(inside);
-                Open { region: body, next: 0, close: Close::While { header, exit } }
+                Open { nodes: self.nodes(body), next: 0, close: Close::While { header, exit } }
             }
             LoopData::If { cond, then, otherwise, .. } => {
                 let [yes, no, exit] = [(); 3].map(|()| self.b.create_block());
                 let c = self.register(cond);
                 self.b.ins().brif(c, yes, &[], no, &[]);
                 self.b.switch_to_block(yes);
-                Open { region: then, next: 0, close: Close::Branch { other: Some((otherwise, no)), exit } }
+                Open {
+                    nodes: self.nodes(then),
+                    next: 0,
+                    close: Close::Branch { other: Some((otherwise, no)), exit },
+                }
             }
-            LoopData::NoReorder { body, .. } => Open { region: body, next: 0, close: Close::Nothing },
+            LoopData::NoReorder { body, .. } => {
+                Open { nodes: self.nodes(body), next: 0, close: Close::Nothing }
+            }
         }
     }
 
-    fn close(&mut self, close: Close) -> Option<Open> {
+    fn close(&mut self, close: Close) -> Option<Open<'a>> {
         match close {
             Close::Return => {
                 let zero = self.b.ins().iconst(types::I32, 0);
@@ -272,13 +354,21 @@ impl<'a> Emitter<'a> {
                 self.b.ins().jump(exit, &[]);
                 if let Some((region, block)) = other {
                     self.b.switch_to_block(block);
-                    return Some(Open { region, next: 0, close: Close::Branch { other: None, exit } });
+                    return Some(Open {
+                        nodes: self.nodes(region),
+                        next: 0,
+                        close: Close::Branch { other: None, exit },
+                    });
                 }
                 self.b.switch_to_block(exit);
             }
             Close::Nothing => {}
         }
         None
+    }
+
+    fn nodes(&self, region: Region) -> &'a [Node] {
+        &self.kernel.regions[region].nodes
     }
 
     fn bound(&mut self, bound: Bound) -> Value {

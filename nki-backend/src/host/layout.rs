@@ -3,7 +3,7 @@
 
 use nki_ir::entity::{Entity, Region};
 use nki_ir::kernel::{BufKind, Node};
-use nki_ir::{Buf, Kernel};
+use nki_ir::{Buf, Kernel, Loop};
 
 /// Where a buffer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Layout {
     strides: Vec<usize>,
     params: Vec<Buf>,
     scratch: usize,
+    /// Top of the stack where each loop begins: what its body allocates lies from there on.
+    loops: Vec<usize>,
 }
 
 /// Scratch tiles start at cache lines, which are also the widest vectors.
@@ -36,7 +38,7 @@ impl Layout {
         for (i, b) in params.iter().enumerate() {
             places[b.index()] = Place::Param(i);
         }
-        let mut layout = Layout { places, strides, params, scratch: 0 };
+        let mut layout = Layout { places, strides, params, scratch: 0, loops: vec![0; kernel.loops.len()] };
         layout.stack(kernel);
         layout
     }
@@ -60,6 +62,7 @@ impl Layout {
                 }
                 Node::Inst(_) => {}
                 Node::Loop(l) => {
+                    self.loops[l.index()] = top;
                     for region in kernel.loops[l].regions() {
                         open.push((region, 0, top));
                     }
@@ -86,6 +89,10 @@ impl Layout {
             Place::Param(i) => i,
             Place::Scratch(_) => unreachable!("only inputs and outputs are parameters"),
         }
+    }
+    /// Byte of the scratch memory from which on everything belongs to the body of `l` while it runs.
+    pub fn loop_scratch(&self, l: Loop) -> usize {
+        self.loops[l.index()]
     }
     /// Size of the scratch memory.
     pub fn scratch_bytes(&self) -> usize {

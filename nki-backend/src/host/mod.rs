@@ -8,20 +8,24 @@
 mod codegen;
 mod copy;
 mod layout;
+mod parallel;
 mod poison;
 mod runtime;
 mod step;
 #[cfg(test)]
 mod tests;
 
+use codegen::{ParallelLoop, Segment};
 use layout::Layout;
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::kernel::BufKind;
 use nki_ir::verify::Verified;
 use nki_ir::{Kernel, Target, Tensor};
 use nki_rt::AlignedBuf;
+use rayon::prelude::*;
 use runtime::Context;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use step::Step;
 
 /// A kernel compiled to native code.
@@ -30,23 +34,58 @@ pub struct HostKernel {
     layout: Layout,
     steps: Vec<Step>,
     code: codegen::Code,
+    options: HostOptions,
+    pool: Option<rayon::ThreadPool>,
+    /// Calls being executed.
+    running: AtomicUsize,
     /// Scratch memories of finished calls, for the next ones: a call allocates nothing that grows with the program.
     scratch: Mutex<Vec<AlignedBuf>>,
 }
+
+/// How a kernel runs natively.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostOptions {
+    /// Threads for the independent turns of outer loops; `None`: all cores for one call, one when calls are concurrent. The
+    /// result is the same for any number.
+    pub threads: Option<usize>,
+}
+
+/// Several ranges of turns per thread, so that one late thread does not keep the others waiting.
+const CHUNKS_PER_THREAD: u64 = 4;
+
+type Stop = (nki_ir::Inst, (Code, String));
+
+/// Lends a context to the threads of a parallel loop, which only fork it.
+struct SharedContext<'a, 'b>(&'a Context<'b>);
+
+impl<'a, 'b> SharedContext<'a, 'b> {
+    fn get(&self) -> &'a Context<'b> {
+        self.0
+    }
+}
+
+// SAFETY: forking reads the context's tables and copies its pointers; nothing writes to it while it is lent. The turns that
+// the forks run write disjoint bytes of the shared memories (`parallel::is_parallel`).
+unsafe impl Sync for SharedContext<'_, '_> {}
 
 /// Compiles a verified kernel to native code.
 ///
 /// # Errors
 /// [`Code::Limit`] when this machine has no code generator, or an operation has no native form yet.
-pub fn compile(verified: &Verified) -> Result<HostKernel, Diagnostics> {
-    compile_kernel(verified.kernel().clone(), verified.target())
+pub fn compile(verified: &Verified, options: &HostOptions) -> Result<HostKernel, Diagnostics> {
+    compile_kernel(verified.kernel().clone(), verified.target(), options)
 }
 
-fn compile_kernel(kernel: Kernel, target: Target) -> Result<HostKernel, Diagnostics> {
+fn compile_kernel(kernel: Kernel, target: Target, options: &HostOptions) -> Result<HostKernel, Diagnostics> {
+    let pool = match options.threads {
+        Some(n) if n > 1 => rayon::ThreadPoolBuilder::new().num_threads(n).build().ok(),
+        _ => None,
+    };
     let layout = Layout::new(&kernel);
     let steps = step::lower(&kernel, &layout, target)?;
-    let code = codegen::emit(&kernel, &steps)?;
-    Ok(HostKernel { kernel, layout, steps, code, scratch: Mutex::new(Vec::new()) })
+    let code = codegen::emit(&kernel, &layout, &steps)?;
+    let (scratch, running, options) = (Mutex::default(), AtomicUsize::new(0), *options);
+    Ok(HostKernel { kernel, layout, steps, code, options, pool, running, scratch })
 }
 
 impl HostKernel {
@@ -93,28 +132,78 @@ impl HostKernel {
     /// As [`HostKernel::run`].
     pub fn run_bytes(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<(), Diagnostics> {
         let params = self.bind(inputs, outputs)?;
-        let mut scratch = self.scratch.lock().ok().and_then(|mut s| s.pop()).unwrap_or_default();
-        if scratch.len() < self.layout.scratch_bytes() {
-            scratch = AlignedBuf::zeroed(self.layout.scratch_bytes());
+        let mut scratch = self.take_scratch();
+        let running = self.running.fetch_add(1, Ordering::Relaxed);
+        let shared = runtime::Param::writable(scratch.as_bytes_mut());
+        let mut context = Context::new(&self.kernel, &self.layout, &self.steps, &params, shared);
+        let mut fault = None;
+        for segment in self.code.segments() {
+            fault = match segment.parallel {
+                Some(p) if running == 0 && p.turns > 1 && self.threads() > 1 => {
+                    self.split(&context, segment, p)
+                }
+                p => {
+                    let stopped = segment.call(&mut context, 0, p.map_or(0, |p| p.turns)) != 0;
+                    stopped.then(|| context.take_fault())
+                }
+            };
+            if fault.is_some() {
+                break;
+            }
         }
-        let mut context =
-            Context::new(&self.kernel, &self.layout, &self.steps, &params, scratch.as_bytes_mut());
-        let result = context.call(&self.code);
-        let fault = context.take_fault();
+        self.running.fetch_sub(1, Ordering::Relaxed);
         drop(context);
-        if let Ok(mut pool) = self.scratch.lock() {
-            pool.push(scratch);
-        }
-        match (result, fault) {
-            (0, _) => Ok(()),
-            (_, Some((inst, message))) => {
-                let mut d = Diagnostic::error(message.0, message.1);
+        self.give_back(scratch);
+        match fault {
+            None => Ok(()),
+            Some(Some((inst, (code, message)))) => {
+                let mut d = Diagnostic::error(code, message);
                 if let Some(data) = self.kernel.insts.get(inst) {
                     d = d.at(&self.kernel.locs, data.loc);
                 }
                 Err(d.into())
             }
-            (_, None) => Err(Diagnostic::error(Code::Limit, "native code stopped without a reason").into()),
+            Some(None) => Err(Diagnostic::error(Code::Limit, "native code stopped without a reason").into()),
+        }
+    }
+
+    fn threads(&self) -> usize {
+        self.options.threads.unwrap_or_else(rayon::current_num_threads)
+    }
+
+    /// Runs the turns of a parallel loop on several threads. Returns the fault of the earliest turns that have one.
+    fn split(&self, context: &Context<'_>, segment: &Segment, p: ParallelLoop) -> Option<Option<Stop>> {
+        let chunks = p.turns.min(self.threads() as u64 * CHUNKS_PER_THREAD);
+        let context = SharedContext(context);
+        let run = |chunk: u64| {
+            let mut scratch = self.take_scratch();
+            let mut fork = context.get().fork(scratch.as_bytes_mut(), p.scratch_from);
+            let (from, to) = (p.turns * chunk / chunks, p.turns * (chunk + 1) / chunks);
+            let stopped = segment.call(&mut fork, from, to) != 0;
+            let fault = stopped.then(|| fork.take_fault());
+            drop(fork);
+            self.give_back(scratch);
+            fault
+        };
+        let all = || (0..chunks).into_par_iter().map(run).collect::<Vec<_>>();
+        let results = match &self.pool {
+            Some(pool) => pool.install(all),
+            None => all(),
+        };
+        results.into_iter().flatten().next()
+    }
+
+    fn take_scratch(&self) -> AlignedBuf {
+        let scratch = self.scratch.lock().ok().and_then(|mut s| s.pop()).unwrap_or_default();
+        if scratch.len() < self.layout.scratch_bytes() {
+            return AlignedBuf::zeroed(self.layout.scratch_bytes());
+        }
+        scratch
+    }
+
+    fn give_back(&self, scratch: AlignedBuf) {
+        if let Ok(mut pool) = self.scratch.lock() {
+            pool.push(scratch);
         }
     }
 

@@ -1,6 +1,5 @@
 //! What generated code calls: one function that runs one step on the addresses it is given.
 
-use super::codegen;
 use super::layout::{Layout, Place};
 use super::step::{Fast, Step, StepArg, Tile};
 use nki_ir::diag::Code;
@@ -43,19 +42,21 @@ pub struct Context<'a> {
     steps: &'a [Step],
     params: &'a [Param],
     scratch: Param,
+    /// Scratch of this thread's turns, and the byte of the kernel's scratch that it begins at.
+    private: Option<(Param, usize)>,
     tier: Tier,
     state: State,
     fault: Option<(Inst, (Code, String))>,
 }
 
 impl<'a> Context<'a> {
-    /// A context for one call. `params` point to memory that outlives the context.
+    /// A context for one call. `params` and `scratch` point to memory that outlives the context.
     pub fn new(
         kernel: &'a Kernel,
         layout: &'a Layout,
         steps: &'a [Step],
         params: &'a [Param],
-        scratch: &'a mut [u8],
+        scratch: Param,
     ) -> Self {
         let mut register_file = vec![0i64; kernel.regs.len()];
         Context {
@@ -65,16 +66,20 @@ impl<'a> Context<'a> {
             layout,
             steps,
             params,
-            scratch: Param::writable(scratch),
+            scratch,
+            private: None,
             tier: Tier::best(),
             state: State::default(),
             fault: None,
         }
     }
-    /// Runs the generated code. 0: finished; otherwise a fault was recorded.
-    pub fn call(&mut self, code: &codegen::Code) -> i32 {
-        debug_assert_eq!(self.registers, self.register_file.as_mut_ptr());
-        code.call(self)
+    /// A context for some turns of a parallel loop on another thread: what the turns allocate, from byte `from` of the
+    /// scratch memory on, is in `private`.
+    pub fn fork(&self, private: &'a mut [u8], from: usize) -> Context<'a> {
+        let mut fork = Context::new(self.kernel, self.layout, self.steps, self.params, self.scratch);
+        fork.register_file.copy_from_slice(&self.register_file);
+        fork.private = Some((Param::writable(private), from));
+        fork
     }
     /// The fault that stopped the call.
     pub fn take_fault(&mut self) -> Option<(Inst, (Code, String))> {
@@ -85,7 +90,7 @@ impl<'a> Context<'a> {
     fn window(&self, tile: &Tile, offset: i64) -> Option<Param> {
         let (memory, start) = match tile.place {
             Place::Param(i) => (self.params.get(i)?, 0),
-            Place::Scratch(at) => (&self.scratch, at),
+            Place::Scratch(at) => self.scratch_at(at),
         };
         let first = usize::try_from(offset).ok()?.checked_add(start)?.checked_sub(tile.lead)?;
         if first.checked_add(tile.reach)? > memory.len || (tile.writable && !memory.writable) {
@@ -93,6 +98,14 @@ impl<'a> Context<'a> {
         }
         // SAFETY: `first <= memory.len`, so the pointer stays inside the memory or one past its end.
         Some(Param { data: unsafe { memory.data.add(first) }, len: tile.reach, writable: tile.writable })
+    }
+
+    /// The memory that byte `at` of the scratch is in, and where.
+    fn scratch_at(&self, at: usize) -> (&Param, usize) {
+        match &self.private {
+            Some((memory, from)) if at >= *from => (memory, at - from),
+            _ => (&self.scratch, at),
+        }
     }
 
     fn step(&mut self, index: usize, offsets: &[i64], accumulate: bool) -> Result<(), (Code, String)> {
@@ -256,9 +269,10 @@ pub unsafe extern "C" fn poison_tile(context: *mut Context<'_>, buf: u32) {
     let Some(data) = context.kernel.bufs.get(buf) else { return };
     let Place::Scratch(start) = context.layout.place(buf) else { return };
     let len = context.layout.row_stride(buf) * data.partitions() as usize;
-    if start + len <= context.scratch.len {
-        // SAFETY: in bounds of the scratch memory, which this context borrows uniquely.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(context.scratch.data.add(start), len) };
+    let (memory, start) = context.scratch_at(start);
+    if start + len <= memory.len {
+        // SAFETY: in bounds of the memory, and the buffer is allocated by the turn that this context runs.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(memory.data.add(start), len) };
         nki_ir::sem::cast::poison(data.dtype, bytes);
     }
 }

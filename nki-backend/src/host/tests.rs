@@ -1,11 +1,15 @@
 //! Hand-built kernels against values derived here.
 
-use super::compile_kernel;
+use super::{HostKernel, HostOptions};
 use nki_ir::builder::Builder;
 use nki_ir::diag::Code;
 use nki_ir::kernel::{Accumulate, Attr, Bound, BufData, BufKind, Operand, Space};
 use nki_ir::{ActFn, Affine, AxisSlice, Buf, DType, Index, Kernel, Loc, Op, Target, Tensor, Var, View};
 use smallvec::SmallVec;
+
+fn compile_kernel(kernel: Kernel, target: Target) -> Result<HostKernel, nki_ir::Diagnostics> {
+    super::compile_kernel(kernel, target, &HostOptions::default())
+}
 
 fn buf(name: &str, space: Space, dtype: DType, shape: [u32; 2], kind: BufKind) -> BufData {
     BufData::new(name, space, dtype, &shape, kind, Loc(0))
@@ -152,4 +156,50 @@ fn wrong_argument_sizes_are_errors() {
     assert_eq!(error.first_code(), Some(Code::Argument));
     assert!(error.to_string().contains("`rhs` has 47 bytes, expected 48"), "{error}");
     assert_eq!(native.run_bytes(&[], &mut []).unwrap_err().first_code(), Some(Code::Argument));
+}
+
+/// `out = 2 x` over row tiles in a loop whose turns are independent, with a tile shared by all turns.
+fn doubled(rows: u32, cols: u32) -> Kernel {
+    let mut b = Builder::new("doubled");
+    let x = b.param(buf("x", Space::Hbm, DType::F32, [rows * 3, cols], BufKind::Input));
+    let out = b.param(buf("out", Space::Hbm, DType::F32, [rows * 3, cols], BufKind::Output));
+    let two = b.alloc(buf("two", Space::Sbuf, DType::F32, [rows, 1], BufKind::Private));
+    inst(
+        &mut b,
+        Op::Memset,
+        vec![view(two, DType::F32, [(at(0), rows), (at(0), 1)]), Operand::Imm(2.0)],
+        &[],
+    );
+    let (_, i) = b.begin_for("i", Bound::Const(0), Bound::Const(3), 1, Loc(0));
+    let t = b.alloc(buf("t", Space::Sbuf, DType::F32, [rows, cols], BufKind::Private));
+    let tile = view(t, DType::F32, [(at(0), rows), (at(0), cols)]);
+    let part = |x| view(x, DType::F32, [(Affine::var(i).scale(rows.into()).unwrap(), rows), (at(0), cols)]);
+    inst(&mut b, Op::DmaCopy, vec![tile.clone(), part(x)], &[]);
+    let factor = view(two, DType::F32, [(at(0), rows), (at(0), 1)]);
+    let op = [("op0", Attr::Alu(nki_ir::AluOp::Multiply))];
+    inst(&mut b, Op::TensorScalar, vec![tile.clone(), tile.clone(), factor], &op);
+    inst(&mut b, Op::DmaCopy, vec![part(out), tile], &[]);
+    b.end();
+    b.finish()
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let (x, values) = integers(DType::F32, [3 * 37, 129], 2);
+    for threads in [None, Some(1), Some(2), Some(5)] {
+        let kernel = doubled(37, 129);
+        let native = super::compile_kernel(kernel, Target::Trn2, &HostOptions { threads }).unwrap();
+        assert!(native.code.segments().iter().any(|s| s.parallel.is_some_and(|p| p.turns == 3)));
+        let out = native.run(std::slice::from_ref(&x)).unwrap();
+        for (c, v) in out[0].data.chunks(4).zip(&values) {
+            assert_eq!(f32::from_le_bytes(c.try_into().unwrap()), 2.0 * *v as f32, "{threads:?}");
+        }
+    }
+}
+
+#[test]
+fn loops_that_carry_a_value_are_not_parallel() {
+    // The K loop of a matmul accumulates into one tile.
+    let kernel = matmul(DType::F32, [4, 5, 256]);
+    assert!(kernel.loops.keys().all(|l| !super::parallel::is_parallel(&kernel, l)));
 }

@@ -1,0 +1,107 @@
+//! Which loops of a kernel's body may run their turns on several threads: those whose turns touch disjoint parts of every
+//! tensor that they write, and share nothing else. The result is then the same for any number of threads.
+
+use nki_ir::affine::Affine;
+use nki_ir::entity::{Entity, Region};
+use nki_ir::kernel::{Attr, Bound, LoopData, Node, Operand};
+use nki_ir::op::{Effect, ReduceCmd};
+use nki_ir::{Buf, Index, InstData, Kernel, Loop, Var, View};
+use std::collections::BTreeMap;
+
+/// Whether the turns of `l` are independent.
+pub fn is_parallel(kernel: &Kernel, l: Loop) -> bool {
+    let LoopData::For { var, step, body, lo: Bound::Const(_), hi: Bound::Const(_), .. } = kernel.loops[l]
+    else {
+        return false;
+    };
+    let Some(content) = content(kernel, body) else { return false };
+    let mut windows: BTreeMap<Buf, Vec<&View>> = BTreeMap::new();
+    let mut written = vec![false; kernel.bufs.len()];
+    for inst in &content.insts {
+        if carries_reduction(inst) {
+            return false;
+        }
+        for (spec, operand) in inst.op.row().operands.iter().zip(&inst.operands) {
+            match operand {
+                Operand::View(view) if view.dynamic.is_some() => return false,
+                Operand::View(view) if !content.local[view.buf.index()] => {
+                    windows.entry(view.buf).or_default().push(view);
+                    written[view.buf.index()] |= spec.effect != Effect::Read;
+                }
+                Operand::Reg(_) => return false,
+                _ => {}
+            }
+        }
+    }
+    windows
+        .iter()
+        .filter(|(b, _)| written[b.index()])
+        .all(|(&b, views)| disjoint(kernel, b, views, var, step))
+}
+
+/// A running reduction in an engine's registers may continue from one turn to the next.
+fn carries_reduction(inst: &InstData) -> bool {
+    inst.attrs.iter().any(|a| matches!(a, Attr::ReduceCmd(ReduceCmd::Reduce | ReduceCmd::Reset)))
+}
+
+struct Content<'a> {
+    insts: Vec<&'a InstData>,
+    /// Buffers allocated inside.
+    local: Vec<bool>,
+}
+
+/// What a loop body holds; `None` if its control flow depends on data.
+fn content(kernel: &Kernel, body: Region) -> Option<Content<'_>> {
+    let mut out = Content { insts: Vec::new(), local: vec![false; kernel.bufs.len()] };
+    let mut open = vec![body];
+    while let Some(region) = open.pop() {
+        for node in &kernel.regions[region].nodes {
+            match *node {
+                Node::Alloc(b) => out.local[b.index()] = true,
+                Node::Inst(i) => out.insts.push(&kernel.insts[i]),
+                Node::Loop(l) => {
+                    if matches!(kernel.loops[l], LoopData::While { .. } | LoopData::If { .. }) {
+                        return None;
+                    }
+                    open.extend(kernel.loops[l].regions());
+                }
+            }
+        }
+    }
+    Some(out)
+}
+
+/// Whether there is an axis of `buf` along which each turn of `var` stays inside a window of its own in all `views`.
+fn disjoint(kernel: &Kernel, buf: Buf, views: &[&View], var: Var, step: i64) -> bool {
+    // On chip, outer tiles are shared storage with padded rows that fast functions may read as vectors: not split.
+    if kernel.bufs[buf].space.on_chip() {
+        return false;
+    }
+    (0..kernel.bufs[buf].shape.len()).any(|axis| {
+        let mut window: Option<(i64, i128, i128)> = None;
+        for view in views {
+            let Index::Slice(axes) = &view.index else { return false };
+            let Some(a) = axes.get(axis) else { return false };
+            let moves = a.start.coefficient(var);
+            let Some((lo, hi)) = rest_bounds(kernel, &a.start, var) else { return false };
+            let end = hi + (i128::from(a.count) - 1) * i128::from(a.step) + 1;
+            window = match window {
+                None => Some((moves, lo, end)),
+                Some((m, l, e)) if m == moves => Some((m, l.min(lo), e.max(end))),
+                Some(_) => return false,
+            };
+        }
+        window.is_some_and(|(moves, lo, end)| {
+            moves != 0 && end - lo <= i128::from(moves.unsigned_abs()) * i128::from(step)
+        })
+    })
+}
+
+/// Bounds of an affine position without its `var` term.
+fn rest_bounds(kernel: &Kernel, a: &Affine, var: Var) -> Option<(i128, i128)> {
+    let ranges: Option<Vec<_>> =
+        a.terms().iter().map(|t| if t.0 == var { Some((0, 0)) } else { kernel.var_range(t.0) }).collect();
+    let ranges = ranges?;
+    let at = |v: Var| a.terms().iter().position(|t| t.0 == v).map_or((0, 0), |i| ranges[i]);
+    Some(a.bounds(at))
+}
