@@ -93,7 +93,7 @@ impl Flat {
     fn open(&mut self, mut inst: MInst, code: &mut Vec<Code>) -> Option<Frame> {
         let node = self.insts.len() as u32;
         let waits = !inst.waits.is_empty();
-        let mut enter = |code: &mut Vec<Code>, op| {
+        let enter = |code: &mut Vec<Code>, op| {
             if waits {
                 code.push(Code { op: CodeOp::Enter, inst: node });
             }

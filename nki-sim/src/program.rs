@@ -117,7 +117,8 @@ pub enum DynamicAccess {
     Register { reg: SeqReg, scale: i64 },
     /// Adds `index · scale` bytes, the index being a one-element tile read when the instruction starts.
     Scalar { index: Box<Access>, scale: i64 },
-    /// Row `p` starts at `index[p] · scale` bytes.
+    /// Row `p` starts `index[p] · scale` bytes further. The access's outermost dimension counts the rows (as many as the index has
+    /// elements); its stride is not used.
     Vector { index: Box<Access>, scale: i64 },
     /// Column gather or scatter on chip (gen4).
     Indirect { index: Box<Access> },

@@ -15,6 +15,8 @@ mod load;
 mod place;
 mod shape;
 
+pub(crate) use load::tensor_bytes;
+
 use crate::code::{CodeOp, Flat};
 use crate::program::{MBound, MInst, MKind, Program, STREAM_ENGINES, SeqReg};
 use nki_ir::diag::{Code as DiagCode, Diagnostic, Diagnostics};

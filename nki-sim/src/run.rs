@@ -1,0 +1,67 @@
+//! Runs a verified program.
+
+use crate::constants::Constants;
+use crate::data::Data;
+use crate::options::{Mode, SimOptions};
+use crate::report::SimReport;
+use crate::timing::{Machine, infos};
+use crate::trace::TraceSink;
+use crate::verify::VerifiedProgram;
+use nki_ir::Tensor;
+use nki_ir::diag::Diagnostics;
+
+/// What a run gives.
+#[derive(Debug)]
+pub struct SimOutput {
+    /// Outputs and inouts, in the order of the program's tensors; none in time-only mode.
+    pub outputs: Vec<Tensor>,
+    pub report: SimReport,
+    /// What was noticed but did not end the run.
+    pub warnings: Diagnostics,
+}
+
+/// Runs a program on inputs (its inputs and inouts, in the order of its tensors; none in time-only mode).
+///
+/// # Errors
+/// Arguments that do not match, and everything that only shows while running: uninitialised reads, dynamic indices out of
+/// bounds, misuse of PSUM accumulation, unordered accesses and deadlock where the verifier could not decide, limits of this
+/// implementation. Each names the source line.
+pub fn run(
+    program: &VerifiedProgram,
+    inputs: &[Tensor],
+    options: &SimOptions,
+) -> Result<SimOutput, Diagnostics> {
+    run_with(program, inputs, options, None)
+}
+
+/// [`run`] that tells `trace` what happens.
+pub fn run_traced(
+    program: &VerifiedProgram,
+    inputs: &[Tensor],
+    options: &SimOptions,
+    trace: &mut dyn TraceSink,
+) -> Result<SimOutput, Diagnostics> {
+    run_with(program, inputs, options, Some(trace))
+}
+
+fn run_with(
+    program: &VerifiedProgram,
+    inputs: &[Tensor],
+    options: &SimOptions,
+    trace: Option<&mut dyn TraceSink>,
+) -> Result<SimOutput, Diagnostics> {
+    let flat = &program.flat;
+    let k = options.constants.clone().unwrap_or_else(|| Constants::of(flat.header.target));
+    let infos = infos(flat, &k);
+    let mut machine = Machine::new(flat, &k, &infos, options);
+    if options.mode != Mode::TimeOnly {
+        machine.data = Some(Data::new(flat, inputs, options.uninitialized)?);
+    }
+    // The machine borrows the sink for its own lifetime, which ends with this function.
+    machine.trace = trace.map(|t| t as &mut dyn TraceSink);
+    machine.run()?;
+    let Machine { stats, data, .. } = machine;
+    let report = SimReport::new(flat, &k, &stats, &infos);
+    let (outputs, warnings) = data.map_or_else(Default::default, Data::finish);
+    Ok(SimOutput { outputs, report, warnings })
+}

@@ -1,0 +1,232 @@
+//! Simulated time: sequencers, data paths, semaphores and DMA engines as one deterministic event simulation (machine.md 13, 14).
+//!
+//! A sequencer takes its next instruction when the previous one has issued; events are ordered by (time, actor, sequence number).
+//! Data take effect when an instruction issues and when a transfer completes, which no race-free program can tell from the
+//! real instants (machine.md 14.9).
+
+mod dma;
+mod path;
+mod semaphore;
+mod sequencer;
+mod stats;
+mod throttle;
+mod transfer;
+
+pub use stats::Stall;
+pub(crate) use stats::{EngineStats, Executed, InstStats, Link, Stats};
+
+use crate::code::{CodeOp, Flat, Regs};
+use crate::constants::{Constants, DMA_RINGS};
+use crate::cost::{Cost, DmaCost, DmaShape, Ps, compute_cost, dma_shape, ps};
+use crate::data::Data;
+use crate::options::SimOptions;
+use crate::program::{MKind, MOperand, STREAM_ENGINES};
+use crate::random::Random;
+use crate::trace::TraceSink;
+use dma::{Due, Engines};
+use nki_ir::diag::{Code, Diagnostic, Diagnostics};
+use nki_ir::kernel::Space;
+use nki_ir::op::Engine;
+use path::Path;
+use semaphore::{Delays, Semaphore};
+use sequencer::Sequencer;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use transfer::Transfer;
+
+/// What is fixed about an instruction.
+pub(crate) enum Info {
+    Compute(Box<ComputeInfo>),
+    Dma(Box<DmaInfo>),
+    Other,
+}
+
+pub(crate) struct ComputeInfo {
+    pub cost: Cost,
+    /// Reads or writes SBUF.
+    pub sbuf: bool,
+    pub psum: bool,
+    /// PSUM banks that it touches, if no register moves them.
+    pub banks: Option<u8>,
+    pub transpose: bool,
+}
+
+pub(crate) struct DmaInfo {
+    pub shape: DmaShape,
+    pub cost: DmaCost,
+    /// Position of the operand whose start partition a register moves.
+    pub moving: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// A sequencer goes on; outdated if the number differs from the sequencer's.
+    Step { stream: u8, version: u32 },
+    /// A transfer reaches the engines.
+    Arrive { transfer: u32 },
+    /// A share is done.
+    Finish { class: u32, version: u32 },
+}
+
+impl What {
+    fn actor(self) -> u32 {
+        match self {
+            What::Step { stream, .. } => stream.into(),
+            What::Arrive { .. } => 5,
+            What::Finish { class, .. } => 6 + class,
+        }
+    }
+}
+
+/// `(time, actor, sequence number, what)`.
+type Event = Reverse<(Ps, u32, u64, What)>;
+
+pub(crate) struct Machine<'a> {
+    pub flat: &'a Flat,
+    pub k: &'a Constants,
+    pub options: &'a SimOptions,
+    pub infos: &'a [Info],
+    sequencers: [Sequencer; 5],
+    paths: [Path; 5],
+    semaphores: Vec<Semaphore>,
+    delays: Delays,
+    /// Exclusive resources: until when, by which stream (machine.md 13.6).
+    locks: [(Ps, u8); path::LOCKS],
+    throttle: throttle::Throttle,
+    table: Option<crate::cost::ActTable>,
+    engines: Engines,
+    transfers: Vec<Transfer>,
+    free_transfers: Vec<u32>,
+    rings: [transfer::Ring; DMA_RINGS],
+    dge_free: Vec<Ps>,
+    events: BinaryHeap<Event>,
+    sequence: u64,
+    due: Vec<Due>,
+    random: Option<Random>,
+    pub stats: Stats,
+    /// Contents of the memories, if the mode computes them.
+    pub data: Option<Data<'a>>,
+    pub trace: Option<&'a mut dyn TraceSink>,
+}
+
+fn info(k: &Constants, engine: Engine, kind: &MKind) -> Info {
+    match kind {
+        MKind::Compute { op, operands, attrs, .. } => {
+            let accesses = || {
+                operands.iter().filter_map(|o| match o {
+                    MOperand::Access(a) => Some(a),
+                    _ => None,
+                })
+            };
+            let psum: Vec<_> = accesses().filter(|a| a.space == Space::Psum).collect();
+            let fixed = psum.iter().all(|a| a.offset.terms.is_empty() && a.dynamic.is_none());
+            let none = Regs::new(0);
+            let banks = fixed.then(|| psum.iter().fold(0, |m, a| m | path::banks(a, &none)));
+            let cost = compute_cost(k, engine, *op, operands, attrs);
+            let transpose = cost.matmul.as_ref().is_some_and(|m| m.transpose);
+            let sbuf = accesses().any(|a| a.space == Space::Sbuf);
+            Info::Compute(Box::new(ComputeInfo { cost, sbuf, psum: !psum.is_empty(), banks, transpose }))
+        }
+        MKind::Dma { op, operands, dge, .. } => match dma_shape(k, *op, operands, *dge) {
+            Some((shape, cost)) => {
+                let moves = |o: &MOperand| matches!(o, MOperand::Access(a) if a.space.on_chip() && !a.partition.terms.is_empty());
+                let moving = operands.iter().position(moves);
+                Info::Dma(Box::new(DmaInfo { shape, cost, moving }))
+            }
+            None => Info::Other,
+        },
+        _ => Info::Other,
+    }
+}
+
+/// Per instruction of the program, what is fixed about it.
+pub(crate) fn infos(flat: &Flat, k: &Constants) -> Vec<Info> {
+    let mut out: Vec<Info> = flat.insts.iter().map(|_| Info::Other).collect();
+    for (stream, code) in flat.streams.iter().enumerate() {
+        for c in code.iter().filter(|c| c.op == CodeOp::Inst) {
+            out[c.inst as usize] = info(k, STREAM_ENGINES[stream], &flat.insts[c.inst as usize].kind);
+        }
+    }
+    out
+}
+
+impl<'a> Machine<'a> {
+    pub fn new(flat: &'a Flat, k: &'a Constants, infos: &'a [Info], options: &'a SimOptions) -> Machine<'a> {
+        Machine {
+            flat,
+            k,
+            options,
+            infos,
+            sequencers: std::array::from_fn(|s| Sequencer::new(flat.header.registers[s])),
+            paths: std::array::from_fn(|_| Path::new(k.sync.in_flight)),
+            semaphores: vec![Semaphore::default(); flat.header.semaphores as usize],
+            delays: Delays::new(k),
+            locks: [(0, 0); path::LOCKS],
+            throttle: throttle::Throttle::new(&k.pe, options.throttle),
+            table: None,
+            engines: Engines::new(ps(k.dma.sem_write_ns), ps(k.dma.first_read_ns)),
+            transfers: Vec::new(),
+            free_transfers: Vec::new(),
+            rings: Default::default(),
+            dge_free: vec![0; k.dge.hw_units],
+            events: BinaryHeap::new(),
+            sequence: 0,
+            due: Vec::new(),
+            random: options.adversary.map(Random::new),
+            stats: Stats::new(flat.insts.len()),
+            data: None,
+            trace: None,
+        }
+    }
+
+    fn push(&mut self, at: Ps, what: What) {
+        self.sequence += 1;
+        self.events.push(Reverse((at, what.actor(), self.sequence, what)));
+    }
+
+    /// Runs to the end.
+    pub fn run(&mut self) -> Result<(), Diagnostics> {
+        for stream in 0..5 {
+            self.wake(stream, 0);
+        }
+        while let Some(Reverse((now, _, _, what))) = self.events.pop() {
+            match what {
+                What::Step { stream, version } => {
+                    if self.sequencers[stream as usize].version == version {
+                        self.step(stream as usize, now)?;
+                    }
+                }
+                What::Arrive { transfer } => self.arrive(transfer, now),
+                What::Finish { class, version } => self.finish_share(Due { class, version, at: now })?,
+            }
+        }
+        self.stats.dma_active = self.engines.active;
+        if self.sequencers.iter().zip(&self.flat.streams).all(|(s, code)| s.pc >= code.len()) {
+            return Ok(());
+        }
+        Err(self.deadlock().into())
+    }
+
+    /// Makes a sequencer go on at `at`, instead of at any later time already planned.
+    fn wake(&mut self, stream: usize, at: Ps) {
+        let s = &mut self.sequencers[stream];
+        s.version = s.version.wrapping_add(1);
+        let version = s.version;
+        self.push(at, What::Step { stream: stream as u8, version });
+    }
+
+    fn limit(&self) -> Diagnostics {
+        Diagnostic::error(
+            Code::Limit,
+            format!("the run was given up after {} instructions", self.options.max_instructions),
+        )
+        .help("raise `max_instructions` if the kernel is meant to run that long")
+        .into()
+    }
+
+    fn deadlock(&self) -> Diagnostic {
+        let pcs: Vec<usize> = self.sequencers.iter().map(|s| s.pc).collect();
+        let waits: Vec<_> = (0..5).map(|s| self.unsatisfied(s)).collect();
+        crate::deadlock::report(self.flat, &pcs, &waits)
+    }
+}

@@ -1,0 +1,230 @@
+//! Transfers: trigger, descriptor generation, rings, completion (machine.md 13.5).
+
+use super::dma::Due;
+use super::path::GPSIMD;
+use super::semaphore::By;
+use super::sequencer::{Ready, Step};
+use super::stats::{Executed, Link, Stall};
+use super::{DmaInfo, Machine, What};
+use crate::cost::{Ps, Share, ps};
+use crate::data::Resolved;
+use crate::program::{MKind, MOperand, STREAM_ENGINES};
+use nki_ir::diag::Diagnostics;
+use nki_ir::op::DgeMode;
+use smallvec::SmallVec;
+
+/// A transfer under way.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    inst: u32,
+    event: u32,
+    ring: u8,
+    shares: [Share; 16],
+    load: bool,
+    trigger: Ps,
+    /// First byte on engine 0.
+    start: Ps,
+    /// Engines that have finished.
+    done: u16,
+    /// Completion on the engines that have finished.
+    latest: Ps,
+    /// Its operands, if data are computed and no index skips it.
+    resolved: Option<Resolved>,
+}
+
+/// One ring number, on all engines.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ring {
+    outstanding: usize,
+    /// Streams that wait for room.
+    waiters: SmallVec<[u8; 2]>,
+    /// The ring is in order: nothing starts before its predecessor.
+    last_start: Ps,
+}
+
+impl Machine<'_> {
+    /// Triggers a transfer whose waits are satisfied.
+    pub(super) fn trigger(
+        &mut self,
+        s: usize,
+        inst: u32,
+        now: Ps,
+        ready: Ready,
+        info: &DmaInfo,
+    ) -> Result<Step, Diagnostics> {
+        let flat = self.flat;
+        let MKind::Dma { queue, dge, operands, .. } = &flat.insts[inst as usize].kind else {
+            return Ok(Step::Next(now));
+        };
+        let since = self.sequencers[s].since.unwrap_or(now);
+        let software = *dge == DgeMode::Swdge;
+        if software && self.paths[GPSIMD].free > now {
+            return Ok(Step::Again(self.paths[GPSIMD].free));
+        }
+        let ring = &mut self.rings[*queue as usize];
+        if ring.outstanding >= self.k.dma.ring_depth {
+            if !ring.waiters.contains(&(s as u8)) {
+                ring.waiters.push(s as u8);
+            }
+            return Ok(Step::Blocked);
+        }
+        ring.outstanding += 1;
+        self.waited(s, inst, since, now, ready);
+        self.stall(s, inst, Stall::Ring, ready.at.max(since), now);
+
+        let generated = match dge {
+            DgeMode::Hwdge if !self.dge_free.is_empty() => {
+                // One unit commanded by the scalar engine's sequencer, the other by sync (machine.md 5.3).
+                let units = self.dge_free.len();
+                let unit = &mut self.dge_free[s % units];
+                let from = now.max(*unit);
+                *unit = from + info.cost.issue;
+                from
+            }
+            DgeMode::Swdge => {
+                let path = &mut self.paths[GPSIMD];
+                path.free = now + info.cost.issue;
+                path.visible = path.visible.max(path.free);
+                self.stats.engines[GPSIMD].occupy(now, now + info.cost.issue, now + info.cost.issue);
+                now
+            }
+            _ => now,
+        };
+        let delay = self.random.as_mut().map_or(0, |r| r.spread(25));
+        let start = (generated + info.cost.start + delay).max(self.rings[*queue as usize].last_start);
+        self.rings[*queue as usize].last_start = start;
+
+        let busy = if software { 0 } else { info.cost.trigger };
+        self.stall(s, inst, Stall::Sequencer, now, now + busy);
+        let link = match ready.last {
+            Some(l) if ready.at >= since => Link::Result(l.event),
+            _ => self.sequencers[s].last,
+        };
+        let event = self.executed(s, inst, now, now + busy, link);
+        let stats = &mut self.stats.insts[inst as usize];
+        stats.count += 1;
+        if let Some(sink) = &mut self.trace {
+            sink.trigger(
+                STREAM_ENGINES[s],
+                inst,
+                event,
+                [now, now + busy],
+                ready.last.map(|l| (l.event, l.time)),
+            );
+        }
+        let shares = match info.moving.and_then(|o| operands.get(o)) {
+            Some(MOperand::Access(a)) => {
+                let start = a.partition.eval(&self.sequencers[s].regs).clamp(0, 127);
+                info.shape.distribute(self.k, start as u32)
+            }
+            _ => info.cost.shares,
+        };
+        let resolved = match &mut self.data {
+            Some(data) => data.prepare(inst, &self.sequencers[s].regs)?,
+            None => None,
+        };
+        let transfer = Transfer {
+            inst,
+            event,
+            ring: *queue,
+            shares: self.jitter(shares),
+            load: info.cost.load,
+            trigger: now,
+            start,
+            done: 0,
+            latest: 0,
+            resolved,
+        };
+        let number = match self.free_transfers.pop() {
+            Some(n) => {
+                self.transfers[n as usize] = transfer;
+                n
+            }
+            None => {
+                self.transfers.push(transfer);
+                (self.transfers.len() - 1) as u32
+            }
+        };
+        self.push(start, What::Arrive { transfer: number });
+        Ok(Step::Next(now + busy))
+    }
+
+    /// Adversarial runs: engines differ in speed.
+    fn jitter(&mut self, mut shares: [Share; 16]) -> [Share; 16] {
+        if let Some(random) = &mut self.random {
+            for share in &mut shares {
+                share.service += random.spread(20);
+            }
+        }
+        shares
+    }
+
+    pub(super) fn arrive(&mut self, number: u32, now: Ps) {
+        let t = &self.transfers[number as usize];
+        let mut due = std::mem::take(&mut self.due);
+        self.engines.arrive(number, t.ring, &t.shares, t.load, now, &mut due);
+        self.plan(&mut due);
+        self.due = due;
+    }
+
+    fn plan(&mut self, due: &mut Vec<Due>) {
+        for d in due.drain(..) {
+            self.push(d.at, What::Finish { class: d.class, version: d.version });
+        }
+    }
+
+    /// A class of engines finishes its share of a transfer.
+    pub(super) fn finish_share(&mut self, moment: Due) -> Result<(), Diagnostics> {
+        let mut due = std::mem::take(&mut self.due);
+        let done = self.engines.finish(moment, &mut due);
+        self.plan(&mut due);
+        self.due = due;
+        let Some(done) = done else { return Ok(()) };
+        // Engine k runs k staggers behind; the last member completes the class.
+        let last = 15 - done.mask.leading_zeros() as u64;
+        let at = moment.at + last * ps(self.k.dma.engine_stagger_ns);
+        let t = &mut self.transfers[done.transfer as usize];
+        t.done |= done.mask;
+        t.latest = t.latest.max(at);
+        let (inst, event, complete) = (t.inst, t.event, t.done == u16::MAX);
+        if complete {
+            self.complete(done.transfer)?;
+        }
+        let flat = self.flat;
+        for signal in &flat.insts[inst as usize].signals {
+            self.increment(signal.sem.0, at, By::Dma, event, done.mask.count_ones().into(), moment.at);
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, number: u32) -> Result<(), Diagnostics> {
+        let resolved = self.transfers[number as usize].resolved.take();
+        let t = self.transfers[number as usize].clone();
+        if let (Some(data), Some(resolved)) = (&mut self.data, &resolved) {
+            data.transfer(t.inst, resolved)?;
+        }
+        self.free_transfers.push(number);
+        let service: Ps = t.shares.iter().map(|s| s.service).sum();
+        let bytes: u64 = t.shares.iter().map(|s| s.bytes).sum();
+        self.stats.dma_service += service;
+        let stats = &mut self.stats.insts[t.inst as usize];
+        stats.busy += service;
+        stats.in_flight += t.latest - t.trigger;
+        let totals = &mut self.stats.rings[t.ring as usize];
+        *totals = (totals.0 + 1, totals.1 + bytes, totals.2 + (t.latest - t.trigger));
+        if let Some(executed) = self.stats.executed.get_mut(t.event as usize) {
+            *executed = Executed { end: t.latest, ..*executed };
+        }
+        self.stats.finish(t.event, t.latest);
+        if let Some(sink) = &mut self.trace {
+            sink.transfer(t.ring, t.inst, t.event, [t.trigger, t.start, t.latest], bytes);
+        }
+        let ring = &mut self.rings[t.ring as usize];
+        ring.outstanding -= 1;
+        for w in std::mem::take(&mut ring.waiters) {
+            let at = t.latest.max(self.sequencers[w as usize].floor);
+            self.wake(w as usize, at);
+        }
+        Ok(())
+    }
+}
