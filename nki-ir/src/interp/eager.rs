@@ -63,7 +63,7 @@ impl EagerStore {
     /// Executes one instruction.
     ///
     /// # Errors
-    /// What [`run_kernel`](super::run_kernel) reports while running, with the instruction's place.
+    /// What [`run`](super::run) reports while running, with the instruction's place.
     pub fn exec(&mut self, kernel: &Kernel, inst: &InstData) -> Result<(), Box<Diagnostic>> {
         self.executed += 1;
         self.machine.exec(kernel, inst, self.executed)

@@ -13,7 +13,7 @@ mod run;
 mod storage;
 
 pub use eager::EagerStore;
-pub use run::{InterpOptions, Outcome, check_arguments, run_kernel};
+pub use run::{InterpOptions, Outcome, check_arguments, run, run_with_warnings};
 pub use storage::Uninitialized;
 
 #[cfg(test)]

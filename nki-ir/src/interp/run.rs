@@ -7,6 +7,7 @@ use crate::entity::{Entity, Region};
 use crate::kernel::{Accumulate, Attr, Bound, BufKind, Kernel, LoopData, Node};
 use crate::sem::{Rounding, salt};
 use crate::target::Target;
+use crate::verify::Verified;
 use crate::{Buf, Code, Diagnostic, Diagnostics, Loop, Reg, Tensor, Var};
 
 /// How to interpret.
@@ -26,12 +27,38 @@ pub struct Outcome {
     pub warnings: Diagnostics,
 }
 
-/// Runs `kernel`, which must have passed the gate for `target`, on tensors for its inputs and inouts.
+/// Runs a kernel on tensors for its inputs and inouts, in the order of the signature; returns outputs and inouts.
 ///
 /// # Errors
 /// [`Code::Argument`] when the tensors do not match the signature; else what goes wrong while running, with its place:
 /// [`Code::Uninitialized`], [`Code::RuntimeIndex`], [`Code::Limit`].
-pub fn run_kernel(
+pub fn run(
+    kernel: &Verified,
+    inputs: &[Tensor],
+    options: &InterpOptions,
+) -> Result<Vec<Tensor>, Diagnostics> {
+    run_with_warnings(kernel, inputs, options).map(|o| o.outputs)
+}
+
+/// As [`run`], with what was reported on the way: reads of unwritten bytes unless they are errors, matmuls that add to part
+/// of their destination.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_warnings(
+    kernel: &Verified,
+    inputs: &[Tensor],
+    options: &InterpOptions,
+) -> Result<Outcome, Diagnostics> {
+    run_kernel(kernel.kernel(), kernel.target(), inputs, options)
+}
+
+/// Runs a kernel that may not have passed the gate: whatever it contains, the result is an error, not a panic.
+///
+/// # Errors
+/// [`Code::Argument`] when the tensors do not match the signature; else what goes wrong while running, with its place:
+/// [`Code::Uninitialized`], [`Code::RuntimeIndex`], [`Code::Limit`].
+pub(crate) fn run_kernel(
     kernel: &Kernel,
     target: Target,
     inputs: &[Tensor],
@@ -261,5 +288,62 @@ impl Walk<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{BufData, Operand, Space};
+    use crate::loc::Loc;
+    use crate::view::View;
+    use crate::{Builder, DType, Op};
+
+    /// `y[0] = if r { 1 } else { 2 }`, then a loop of `n` turns that writes `y[turn] = 3`, with the registers set from
+    /// outside: no instruction of the table sets one yet.
+    fn run_with_registers(r: i64, n: i64, max: i64) -> Result<Vec<f32>, Code> {
+        let mut b = Builder::new("k");
+        let data = |name: &str, kind| BufData::new(name, Space::Sbuf, DType::F32, &[1, 4], kind, Loc(0));
+        let y = b.alloc(data("y", BufKind::Private));
+        let (cond, bound) = (b.reg("cond", DType::I32, Loc(0)), b.reg("bound", DType::I32, Loc(0)));
+        let fill = |b: &mut Builder, at: crate::Affine, value: f32| {
+            let mut inst = Builder::template(Op::Memset, Loc(0));
+            let mut view = View::full(y, &data("y", BufKind::Private));
+            if let crate::Index::Slice(axes) = &mut view.index {
+                axes[1] = crate::AxisSlice::range(at, 1);
+            }
+            inst.operands[0] = Operand::View(view);
+            inst.operands[1] = Operand::Imm(value);
+            b.inst(inst);
+        };
+        let branch = b.begin_if(cond, Loc(0));
+        fill(&mut b, crate::Affine::constant(0), 1.0);
+        b.begin_otherwise(branch);
+        fill(&mut b, crate::Affine::constant(0), 2.0);
+        b.end();
+        let (_, i) = b.begin_for("i", Bound::Const(1), Bound::Reg { reg: bound, max }, 2, Loc(0));
+        fill(&mut b, i.into(), 3.0);
+        b.end();
+        let kernel = b.finish();
+        let mut machine = Machine::new(Target::Trn2, Uninitialized::Warn, Rounding::NearestEven, false);
+        machine.set_register(cond, r);
+        machine.set_register(bound, n);
+        let dead = vec![Vec::new(); kernel.regions.len()];
+        let mut walk = Walk { kernel: &kernel, machine, stack: Vec::new(), dead, steps: None };
+        walk.open(kernel.body, Turn::Once);
+        while walk.step().map_err(|d| d.code)? {}
+        let bytes = walk.machine.take(y);
+        Ok(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+
+    #[test]
+    fn registers_steer_branches_and_loops() {
+        let run = |r, n| run_with_registers(r, n, 4).map(|y| y.iter().map(|x| *x as i32).collect::<Vec<_>>());
+        // Poison converts to 0 here.
+        assert_eq!(run(1, 4), Ok(vec![1, 3, 0, 3]));
+        assert_eq!(run(-7, 3), Ok(vec![1, 3, 0, 0]));
+        assert_eq!(run(0, 1), Ok(vec![2, 0, 0, 0]));
+        assert_eq!(run(0, -5), Ok(vec![2, 0, 0, 0]));
+        assert_eq!(run(0, 5), Err(Code::RuntimeIndex));
     }
 }
