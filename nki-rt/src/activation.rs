@@ -80,7 +80,7 @@ activations! {
     /// square root
     Sqrt "sqrt" 0.5 = |s, x| s.sqrt(x);
     /// `1 / sqrt x`
-    Rsqrt "rsqrt" 1.5 = |s, x| s.div(s.splat(1.0), s.sqrt(x));
+    Rsqrt "rsqrt" 0.51 = |s, x| s.narrow(s.div_d(s.splat_d(1.0), s.sqrt_d(s.widen(x))));
     /// `1 / x`
     Reciprocal "reciprocal" 0.5 = |s, x| s.div(s.splat(1.0), x);
     /// `1 / (1 + e^-x)`

@@ -13,20 +13,24 @@
 
 mod activation;
 mod aligned;
+mod binary;
 mod codec;
 mod convert;
 mod element;
 mod math;
 mod matmul;
 mod matrix;
+mod reduce;
 mod simd;
 mod tier;
 
 pub use activation::{Activation, activate, activate_affine, activate_in_place, activate_raw};
 pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_slice_mut};
+pub use binary::{Binary, Input, Operand, binary, binary_in_place, binary_raw};
 pub use convert::{Format, convert, narrow, narrow_raw, widen, widen_raw};
 pub use element::Element;
 pub use half::{bf16, f16};
 pub use matmul::{Combine, matmul, matmul_raw};
 pub use matrix::{MatMut, MatRef};
+pub use reduce::{Reduction, activate_fold, activate_sum, fold, fold_rows, sum_interleaved};
 pub use tier::Tier;

@@ -64,6 +64,15 @@ impl<'a, T> MatRef<'a, T> {
         self.stride
     }
 
+    /// The elements of row `row`.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn row(&self, row: usize) -> &'a [T] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        if self.cols == 0 { &[] } else { &self.data[row * self.stride..][..self.cols] }
+    }
+
     /// Address of element (0, 0).
     pub fn as_ptr(&self) -> *const T {
         self.data.as_ptr()

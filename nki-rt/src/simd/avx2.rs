@@ -83,7 +83,6 @@ impl Simd for Avx2 {
         fn shr<const K: i32>(self, a: __m256i) -> __m256i = _mm256_srli_epi32::<K>(a);
         fn sar<const K: i32>(self, a: __m256i) -> __m256i = _mm256_srai_epi32::<K>(a);
         fn gt_i(self, a: __m256i, b: __m256i) -> __m256 = _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b));
-        fn eq_i(self, a: __m256i, b: __m256i) -> __m256 = _mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b));
         fn select_i(self, mask: __m256, a: __m256i, b: __m256i) -> __m256i
             = _mm256_blendv_epi8(b, a, _mm256_castps_si256(mask));
 
@@ -107,6 +106,7 @@ impl Simd for Avx2 {
         fn sub_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm256_sub_pd(a.0, b.0), _mm256_sub_pd(a.1, b.1));
         fn mul_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm256_mul_pd(a.0, b.0), _mm256_mul_pd(a.1, b.1));
         fn div_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm256_div_pd(a.0, b.0), _mm256_div_pd(a.1, b.1));
+        fn sqrt_d(self, a: Pair) -> Pair = Pair(_mm256_sqrt_pd(a.0), _mm256_sqrt_pd(a.1));
         fn fma_d(self, a: Pair, b: Pair, c: Pair) -> Pair
             = Pair(_mm256_fmadd_pd(a.0, b.0, c.0), _mm256_fmadd_pd(a.1, b.1, c.1));
         fn scale_d(self, a: Pair, magic: Pair) -> Pair = Pair(shift_exponent(a.0, magic.0), shift_exponent(a.1, magic.1));

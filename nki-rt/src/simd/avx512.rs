@@ -82,7 +82,6 @@ impl Simd for Avx512 {
         fn shr<const K: i32>(self, a: __m512i) -> __m512i = _mm512_srl_epi32(a, _mm_cvtsi32_si128(K));
         fn sar<const K: i32>(self, a: __m512i) -> __m512i = _mm512_sra_epi32(a, _mm_cvtsi32_si128(K));
         fn gt_i(self, a: __m512i, b: __m512i) -> __mmask16 = _mm512_cmpgt_epi32_mask(a, b);
-        fn eq_i(self, a: __m512i, b: __m512i) -> __mmask16 = _mm512_cmpeq_epi32_mask(a, b);
         fn select_i(self, mask: __mmask16, a: __m512i, b: __m512i) -> __m512i = _mm512_mask_mov_epi32(b, mask, a);
 
         fn and_m(self, a: __mmask16, b: __mmask16) -> __mmask16 = a & b;
@@ -107,6 +106,7 @@ impl Simd for Avx512 {
         fn sub_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm512_sub_pd(a.0, b.0), _mm512_sub_pd(a.1, b.1));
         fn mul_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm512_mul_pd(a.0, b.0), _mm512_mul_pd(a.1, b.1));
         fn div_d(self, a: Pair, b: Pair) -> Pair = Pair(_mm512_div_pd(a.0, b.0), _mm512_div_pd(a.1, b.1));
+        fn sqrt_d(self, a: Pair) -> Pair = Pair(_mm512_sqrt_pd(a.0), _mm512_sqrt_pd(a.1));
         fn fma_d(self, a: Pair, b: Pair, c: Pair) -> Pair
             = Pair(_mm512_fmadd_pd(a.0, b.0, c.0), _mm512_fmadd_pd(a.1, b.1, c.1));
         fn scale_d(self, a: Pair, magic: Pair) -> Pair = Pair(shift_exponent(a.0, magic.0), shift_exponent(a.1, magic.1));

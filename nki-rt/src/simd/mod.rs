@@ -69,14 +69,10 @@ pub(crate) trait Simd: Copy + 'static {
     fn sar<const N: i32>(self, a: Self::I) -> Self::I;
     /// Signed `a > b`.
     fn gt_i(self, a: Self::I, b: Self::I) -> Self::M;
-    #[allow(dead_code, reason = "binary operations follow")]
-    fn eq_i(self, a: Self::I, b: Self::I) -> Self::M;
     fn select_i(self, mask: Self::M, a: Self::I, b: Self::I) -> Self::I;
 
     // -- masks
-    #[allow(dead_code, reason = "binary operations follow")]
     fn and_m(self, a: Self::M, b: Self::M) -> Self::M;
-    #[allow(dead_code, reason = "binary operations follow")]
     fn or_m(self, a: Self::M, b: Self::M) -> Self::M;
     fn any(self, a: Self::M) -> bool;
 
@@ -113,6 +109,7 @@ pub(crate) trait Simd: Copy + 'static {
     fn sub_d(self, a: Self::D, b: Self::D) -> Self::D;
     fn mul_d(self, a: Self::D, b: Self::D) -> Self::D;
     fn div_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn sqrt_d(self, a: Self::D) -> Self::D;
     /// `a * b + c`, one rounding.
     fn fma_d(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D;
     /// `a * 2^n`, where `n` is the integer in the low bits of the mantissa of `magic`; `a` and the result are normal.

@@ -134,10 +134,6 @@ impl<const N: usize> Simd for Portable<N> {
         zip(a, b, |a, b| a > b)
     }
     #[inline(always)]
-    fn eq_i(self, a: Self::I, b: Self::I) -> Self::M {
-        zip(a, b, |a, b| a == b)
-    }
-    #[inline(always)]
     fn select_i(self, mask: Self::M, a: Self::I, b: Self::I) -> Self::I {
         std::array::from_fn(
             #[inline(always)]
@@ -211,6 +207,10 @@ impl<const N: usize> Simd for Portable<N> {
     #[inline(always)]
     fn div_d(self, a: Self::D, b: Self::D) -> Self::D {
         zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn sqrt_d(self, a: Self::D) -> Self::D {
+        map(a, f64::sqrt)
     }
     #[inline(always)]
     fn fma_d(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D {
