@@ -5,7 +5,7 @@ use crate::device::emit::bare_operands;
 use crate::device::legalise::Template;
 use nki_ir::{Engine, Target};
 use nki_sim::Constants;
-use nki_sim::cost::{compute_cost, dma_cost, ns};
+use nki_sim::cost::{ActTable, compute_cost, dma_cost, ns};
 
 /// Time of a compute instruction in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Cost {
     pub occupancy: f64,
     /// Until a dependent instruction can read the result.
     pub latency: f64,
+    /// The function table it needs.
+    pub table: Option<ActTable>,
 }
 
 /// Time of a transfer in nanoseconds.
@@ -45,11 +47,14 @@ impl DmaCost {
     }
 }
 
-/// Time between a result and its waiter, in nanoseconds.
+/// Times that belong to no single instruction, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hops {
+    /// From a result to a waiter on another engine, and on the same.
     pub other_engine: f64,
     pub same_engine: f64,
+    /// The scalar engine changes its function table.
+    pub table_load: f64,
 }
 
 /// Estimates time.
@@ -77,7 +82,7 @@ impl SimulatedCosts {
 impl CostModel for SimulatedCosts {
     fn compute(&self, t: &Template, engine: Engine) -> Cost {
         let c = compute_cost(&self.constants, engine, t.op, &bare_operands(t), &t.attrs);
-        Cost { occupancy: ns(c.occupancy), latency: ns(c.latency) }
+        Cost { occupancy: ns(c.occupancy), latency: ns(c.latency), table: c.table }
     }
 
     fn transfer(&self, t: &Template) -> DmaCost {
@@ -99,6 +104,7 @@ impl CostModel for SimulatedCosts {
 
     fn hops(&self) -> Hops {
         let k = &self.constants.sync;
-        Hops { other_engine: k.hop_ns, same_engine: k.same_engine_ns }
+        let table_load = self.constants.act.table_load_ns;
+        Hops { other_engine: k.hop_ns, same_engine: k.same_engine_ns, table_load }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::machine::{Machine, Ran, ready_after, stream_of};
 use super::{Plan, Problem, SYNC};
+use crate::device::cost::Cost;
 use crate::device::depend::Kind;
 use crate::device::legalise::Template;
 use crate::device::options::Pass;
@@ -35,6 +36,9 @@ const DMA: usize = 5;
 /// instructions wait behind a trigger that comes too soon.
 const GPSIMD_RELUCTANCE: f64 = 100.0;
 const SCALAR_RELUCTANCE: f64 = 400.0;
+
+/// How many ready items are looked at to avoid a change of the function table.
+const TABLE_WINDOW: usize = 8;
 
 /// Items of one unit: those whose time has come by rank, the others by time.
 #[derive(Default)]
@@ -79,7 +83,7 @@ pub fn schedule(p: &Problem<'_>, priority: Priority) -> Plan {
         issued: vec![false; n],
         holders: vec![0; n],
         units: Default::default(),
-        machine: Machine::default(),
+        machine: Machine::new(p.costs.hops),
         order: Vec::with_capacity(n),
         spread: p.options.runs(Pass::SpreadDma),
         balance: p.options.runs(Pass::Balance),
@@ -227,7 +231,7 @@ impl Scheduler<'_, '_> {
             }
             let (now, unit) = best?;
             self.mature(unit, now);
-            let Some(Reverse((_, k))) = self.units[unit].ready.pop() else { continue };
+            let Some(k) = self.take(unit) else { continue };
             if self.holders[k as usize] > 1 && self.better_elsewhere(k, unit, now) {
                 self.holders[k as usize] -= 1;
                 continue;
@@ -235,6 +239,35 @@ impl Scheduler<'_, '_> {
             self.issue(k, unit);
             return Some(k);
         }
+    }
+
+    /// The best ready item of a unit; one of the next few instead, if the best would make the scalar engine change its
+    /// function table and the other would not.
+    fn take(&mut self, unit: usize) -> Option<u32> {
+        let Reverse(best) = self.units[unit].ready.pop()?;
+        if unit == DMA || !self.machine.changes_table(&self.cost(best.1, unit)) {
+            return Some(best.1);
+        }
+        let mut aside: SmallVec<[(u64, u32); 8]> = smallvec![best];
+        let mut found = None;
+        while aside.len() < TABLE_WINDOW && found.is_none() {
+            let Some(Reverse(next)) = self.units[unit].ready.pop() else { break };
+            let stale = self.issued[next.1 as usize];
+            match self.machine.changes_table(&self.cost(next.1, unit)) {
+                _ if stale => {}
+                false => found = Some(next.1),
+                true => aside.push(next),
+            }
+        }
+        if found.is_none() {
+            aside.remove(0);
+        }
+        self.units[unit].ready.extend(aside.into_iter().map(Reverse));
+        Some(found.unwrap_or(best.1))
+    }
+
+    fn cost(&self, k: u32, unit: usize) -> Cost {
+        self.p.costs.templates[self.p.stream.items[(self.first + k) as usize].template as usize].compute[unit]
     }
 
     /// Items offered to several units stay in the queues of the others after one has taken them.

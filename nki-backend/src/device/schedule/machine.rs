@@ -4,6 +4,7 @@ use crate::device::cost::{Cost, CostModel, DmaCost, Hops};
 use crate::device::depend::{Edge, Kind};
 use crate::device::legalise::Template;
 use nki_ir::Engine;
+use nki_sim::cost::ActTable;
 use nki_sim::program::STREAM_ENGINES;
 
 /// Costs of one template: by stream for compute, or of the transfer.
@@ -60,10 +61,22 @@ pub struct Machine {
     generator: [f64; 5],
     /// When each DMA engine has served what is queued: loads, stores.
     dma: [[f64; 2]; 16],
+    table: Option<ActTable>,
+    table_load: f64,
     pub end: f64,
 }
 
 impl Machine {
+    /// An idle machine.
+    pub fn new(hops: Hops) -> Self {
+        Machine { table_load: hops.table_load, ..Machine::default() }
+    }
+
+    /// Whether the scalar engine would have to load a function table first.
+    pub fn changes_table(&self, cost: &Cost) -> bool {
+        cost.table.is_some() && cost.table != self.table
+    }
+
     /// Earliest start of a compute instruction on a stream that has nothing to wait for.
     pub fn free(&self, stream: usize) -> f64 {
         self.sequencer[stream].max(self.path[stream])
@@ -71,7 +84,11 @@ impl Machine {
 
     /// Issues a compute instruction.
     pub fn compute(&mut self, cost: Cost, stream: usize, ready: f64) -> Ran {
-        let start = self.free(stream).max(ready);
+        let mut start = self.free(stream).max(ready);
+        if self.changes_table(&cost) {
+            self.table = cost.table;
+            start += self.table_load;
+        }
         self.sequencer[stream] = start;
         self.path[stream] = start + cost.occupancy;
         let done = start + cost.latency;

@@ -80,7 +80,7 @@ pub fn schedule(p: &Problem<'_>) -> (Plan, Vec<(&'static str, f64)>) {
 /// Issues everything in the order of the source, transfers from their first issuer.
 fn program_order(p: &Problem<'_>) -> Plan {
     let items = p.dependences.items.clone();
-    let mut machine = Machine::default();
+    let mut machine = Machine::new(p.costs.hops);
     let mut ran: Vec<Ran> = Vec::with_capacity(items.len());
     for i in items.clone() {
         let item = &p.stream.items[i as usize];
