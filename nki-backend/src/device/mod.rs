@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | legalise | `legalise.rs` | instructions the machine has, engines, descriptor modes |
 //! | expand | `expand.rs` | static loops to a linear stream with concrete addresses; large loops stay loops |
+//! | reuse-loads | `reuse.rs` | tiles that are loaded again stay where SBUF has room |
 //! | allocate | `allocate/` | SBUF, PSUM and HBM addresses, multi-buffering |
 //! | depend | `depend/` | dependences from the overlap of physical accesses |
 //! | schedule | `schedule/` | order, streams, rings, by estimated time |
@@ -22,6 +23,7 @@ mod legalise;
 mod listing;
 mod options;
 mod report;
+mod reuse;
 mod schedule;
 mod sync;
 
@@ -64,8 +66,8 @@ pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled
     legalise::descriptors_for_loops(&mut templates, &stream.loops, target);
     report.expanded(kernel, &stream);
     let costs = Costs::new(&templates, &SimulatedCosts::new(target));
-    let timeline = timeline(&stream, &templates, &costs);
-    let allocation = allocate::allocate(kernel, target, &templates, &stream, &timeline, options)?;
+    let front = Front { kernel, target, templates: &templates, costs: &costs, options };
+    let (stream, allocation) = front.allocate(stream, &mut report)?;
     report.allocated(&allocation);
     let blocks = schedule_blocks(kernel, &templates, &stream, &allocation, &costs, options, &mut report);
     let source =
@@ -81,6 +83,51 @@ pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled
     }
     Ok(Compiled { program, report })
 }
+
+/// What the passes before scheduling share.
+struct Front<'a> {
+    kernel: &'a Kernel,
+    target: Target,
+    templates: &'a [Template],
+    costs: &'a Costs,
+    options: &'a CompileOptions,
+}
+
+impl Front<'_> {
+    /// Keeps repeated loads as far as there is room beside the buffering that everything else wants, and allocates.
+    fn allocate(
+        &self,
+        stream: Stream,
+        report: &mut CompileReport,
+    ) -> Result<(Stream, Allocation), Diagnostics> {
+        let (kernel, templates) = (self.kernel, self.templates);
+        let clock = timeline(&stream, templates, self.costs);
+        if self.options.runs(Pass::ReuseLoads) {
+            let capacity = u64::from(self.target.sbuf_bytes_per_partition());
+            let wish = allocate::wish(kernel, templates, &stream, &clock, self.options);
+            let mut budget = capacity.saturating_sub(wish + capacity / 32);
+            while budget > 0 {
+                let Some((kept, reused)) = reuse::reuse_loads(kernel, templates, &stream, budget) else {
+                    break;
+                };
+                let clock = timeline(&kept, templates, self.costs);
+                let fits = allocate::allocate(kernel, self.target, templates, &kept, &clock, self.options);
+                if let Ok(allocation) = fits
+                    && allocation.granted >= ENOUGH
+                {
+                    report.reused(reused);
+                    return Ok((kept, allocation));
+                }
+                budget /= 2;
+            }
+        }
+        let allocation = allocate::allocate(kernel, self.target, templates, &stream, &clock, self.options)?;
+        Ok((stream, allocation))
+    }
+}
+
+/// Tiles are kept for reuse only if at least this percentage of the wished buffering remains.
+const ENOUGH: u32 = 50;
 
 /// Debug builds verify programs up to this many instructions.
 const DEBUG_VERIFY: u64 = 20_000;

@@ -20,6 +20,8 @@ macro_rules! passes {
 }
 
 passes! {
+    /// Keep tiles that are loaded again, as far as SBUF allows.
+    ReuseLoads, "reuse-loads";
     /// Spread instructions that several engines can run with identical results.
     Balance, "balance";
     /// More than one buffer for tiles that are allocated again in every iteration.

@@ -4,6 +4,7 @@ use crate::device::allocate::{Allocation, SiteReport};
 use crate::device::depend::Dependences;
 use crate::device::emit::Emitted;
 use crate::device::expand::Stream;
+use crate::device::reuse::Reused;
 use crate::device::schedule::Plan;
 use crate::device::sync::Waits;
 use nki_ir::Kernel;
@@ -54,6 +55,10 @@ impl CompileReport {
             stream.instances.len()
         );
         self.note("expand", text);
+    }
+
+    pub(crate) fn reused(&mut self, r: Reused) {
+        self.note("reuse-loads", format!("{} transfers of {} bytes removed", r.transfers, r.bytes));
     }
 
     pub(crate) fn allocated(&mut self, a: &Allocation) {

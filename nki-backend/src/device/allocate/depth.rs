@@ -6,6 +6,8 @@ use crate::device::legalise::Template;
 use crate::device::options::{CompileOptions, Pass};
 use nki_ir::Space;
 use nki_ir::target::PSUM_BANKS;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 /// A coarse clock for program order: if the busiest engine never waited, item `i` would start near `at[i]`.
 #[derive(Debug, Default)]
@@ -43,50 +45,77 @@ pub(super) fn choose(
                 Space::Psum => PSUM_BANKS.min(s.instances.len() as u32),
                 _ => wanted(stream, timeline, s),
             };
-            s.depth = wanted.clamp(s.min_depth, options.max_buffers.max(s.min_depth));
+            s.depth = wanted.clamp(s.min_depth, s.min_depth + options.max_buffers);
         }
     }
 }
 
-/// The smallest `d` such that instance `j - d` is dead before instance `j` is born, for all `j`.
+/// The largest number of instances that live at once.
 fn min_depth(stream: &Stream, s: &Site) -> u32 {
-    let n = s.instances.len();
-    let instance = |j: usize| &stream.instances[s.instances[j] as usize];
-    // earliest[j]: first item that touches any of the instances j ..
-    let mut earliest = vec![0u32; n];
-    let mut low = u32::MAX;
-    for j in (0..n).rev() {
-        low = low.min(instance(j).first);
-        earliest[j] = low;
-    }
+    let mut ends: BinaryHeap<Reverse<u32>> = BinaryHeap::new();
     let mut depth = 1;
-    for i in 0..n {
-        let beyond = earliest.partition_point(|&f| f <= instance(i).last);
-        depth = depth.max(beyond.saturating_sub(i));
+    for i in by_birth(stream, s) {
+        let instance = &stream.instances[i as usize];
+        while ends.peek().is_some_and(|e| e.0 < instance.first) {
+            ends.pop();
+        }
+        ends.push(Reverse(instance.last));
+        depth = depth.max(ends.len());
     }
-    depth.min(n) as u32
+    depth as u32
+}
+
+/// Instances in the order in which they are first used.
+fn by_birth(stream: &Stream, s: &Site) -> Vec<u32> {
+    let mut order = s.instances.clone();
+    order.sort_by_key(|&i| (stream.instances[i as usize].first, i));
+    order
+}
+
+/// The slot of each instance of a site (in the order of `instances`), with `depth` slots: the one that has been free for
+/// longest, so that reuse comes as late as possible. When lives do not nest, that is rotation.
+pub(super) fn slots(stream: &Stream, s: &Site, depth: u32) -> Vec<u32> {
+    let mut free: BinaryHeap<Reverse<(u32, u32)>> = (0..depth).map(|k| Reverse((0, k))).collect();
+    let mut slot_of: HashMap<u32, u32> = HashMap::with_capacity(s.instances.len());
+    for i in by_birth(stream, s) {
+        let instance = &stream.instances[i as usize];
+        let Reverse((until, slot)) = free.pop().expect("the depth covers everything that lives at once");
+        debug_assert!(until == 0 || until <= instance.first, "no slot is free");
+        free.push(Reverse((instance.last + 1, slot)));
+        slot_of.insert(i, slot);
+    }
+    s.instances.iter().map(|i| slot_of[i]).collect()
 }
 
 /// Depth beyond what steady state needs: starts and bursts are not steady, and buffers cost nothing while there is room.
 const MARGIN: f32 = 1.5;
 
-/// Instances in flight: time from the start of filling one to the end of its last use, over the time between two of them. One more
-/// so that filling the next overlaps the last use, at least two, at most one per instance.
+/// From this many instances live at once on, tiles are kept rather than streamed.
+const KEPT: u32 = 5;
+
+/// Instances in flight. Of streamed tiles: time from the start of filling one to the end of its last use, over the time
+/// between two of them, and one more so that filling the next overlaps the last use. Of tiles that are kept for reuse:
+/// those that live at once and the ones being filled.
 fn wanted(stream: &Stream, timeline: &Timeline, s: &Site) -> u32 {
     let n = s.instances.len();
-    let (first, last) =
-        (&stream.instances[s.instances[0] as usize], &stream.instances[s.instances[n - 1] as usize]);
-    let gap = (timeline.span(first.first, last.last) / n as f32).max(1.0);
+    let (first, last) = s
+        .instances
+        .iter()
+        .map(|&i| &stream.instances[i as usize])
+        .fold((u32::MAX, 0), |r, i| (r.0.min(i.first), r.1.max(i.last)));
+    let gap = (timeline.span(first, last) / n as f32).max(1.0);
     let sample = s.instances.iter().step_by((n / 64).max(1));
-    let mut busy = 0.0f32;
+    let (mut busy, mut transfers) = (0.0f32, 0.0f32);
     for &i in sample {
         let instance = &stream.instances[i as usize];
         let transfer = |item: u32| timeline.fetch[stream.items[item as usize].template as usize];
         let ends = transfer(instance.first) + transfer(instance.last);
         busy = busy.max(timeline.span(instance.first, instance.last) + ends);
+        transfers = transfers.max(ends);
     }
-    let depth = (busy / gap * MARGIN).ceil() as u32 + 1;
-    depth.clamp(2, n as u32)
+    let filling = (transfers / gap * MARGIN).ceil() as u32;
+    let streamed = if s.min_depth < KEPT { (busy / gap * MARGIN).ceil() as u32 + 1 } else { 0 };
+    streamed.max(s.min_depth + filling.max(1)).min(n as u32)
 }
 
 /// Builds the clock from what each item costs the engines: engines run side by side, so the busiest one sets the pace.

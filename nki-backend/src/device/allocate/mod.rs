@@ -1,7 +1,7 @@
 //! Allocate: SBUF and PSUM addresses for every instance, HBM addresses for tensors.
 //!
 //! All instances of one source buffer form an *arena* of `d` equal slots that is reserved from the first to the last of
-//! them; instance `j` uses slot `j mod d`. The depth comes from how long an instance is busy against how often a new one
+//! them; instances rotate through the slots. The depth comes from how long an instance is busy against how often a new one
 //! starts, and shrinks until everything fits. When arenas do not fit at any depth, every instance is placed by its own live
 //! range; when that does not fit either, the peak is reported.
 
@@ -55,6 +55,8 @@ pub struct Allocation {
     /// Highest byte used per partition.
     pub sbuf_peak: u32,
     pub psum_peak: u32,
+    /// Percent of the wished buffering beyond the minimum that there was room for, in the tighter memory.
+    pub granted: u32,
 }
 
 /// A source buffer on chip with its instances.
@@ -84,8 +86,11 @@ pub fn allocate(
     timeline: &Timeline,
     options: &CompileOptions,
 ) -> Result<Allocation, Diagnostics> {
-    let mut out =
-        Allocation { places: vec![Place::default(); stream.instances.len()], ..Allocation::default() };
+    let mut out = Allocation {
+        places: vec![Place::default(); stream.instances.len()],
+        granted: 100,
+        ..Allocation::default()
+    };
     let mut errors = Diagnostics::new();
     if let Err(d) = hbm::allocate(kernel, stream, target, &mut out) {
         errors.extend(d);
@@ -102,6 +107,20 @@ pub fn allocate(
         }
     }
     if errors.has_errors() { Err(errors) } else { Ok(out) }
+}
+
+/// Bytes of SBUF per partition that all buffers ask for when nothing is kept for reuse.
+pub fn wish(
+    kernel: &Kernel,
+    templates: &[Template],
+    stream: &Stream,
+    timeline: &Timeline,
+    options: &CompileOptions,
+) -> u64 {
+    // Errors are found again, and reported, by `allocate`.
+    let mut sites = sites(kernel, templates, stream, Space::Sbuf, &mut Diagnostics::new());
+    depth::choose(stream, timeline, options, Space::Sbuf, &mut sites);
+    sites.iter().map(|s| u64::from(s.bytes) * u64::from(s.depth)).sum()
 }
 
 fn capacity(space: Space, target: Target) -> u32 {
@@ -221,6 +240,7 @@ impl Pool<'_> {
             let requests = self.arenas(sites, &depths);
             for slack in SLACKS {
                 if let Ok(spots) = place(&requests, self.capacity, slack) {
+                    self.out.granted = self.out.granted.min(scale);
                     self.commit_arenas(sites, &depths, &spots);
                     return Ok(());
                 }
@@ -233,6 +253,7 @@ impl Pool<'_> {
             let requests = self.single(sites, packed);
             for slack in SLACKS {
                 if let Ok(spots) = place(&requests, self.capacity, slack) {
+                    self.out.granted = 0;
                     self.commit_single(sites, &spots);
                     return Ok(());
                 }
@@ -285,11 +306,11 @@ impl Pool<'_> {
         let mut out = Vec::new();
         for s in sites {
             let (bytes, depth) = (self.slot_bytes(s, packed), s.depth.max(s.min_depth));
-            for (j, &i) in s.instances.iter().enumerate() {
+            for (&i, k) in s.instances.iter().zip(depth::slots(self.stream, s, depth)) {
                 let instance = &self.stream.instances[i as usize];
                 let mut r = self.request(s, instance.first, instance.last, bytes, packed);
                 // Manual addresses rotate as in an arena.
-                r.fixed = s.fixed.map(|(p, o)| (p, o + j as u32 % depth * bytes));
+                r.fixed = s.fixed.map(|(p, o)| (p, o + k * bytes));
                 out.push(r);
             }
         }
@@ -317,8 +338,7 @@ impl Pool<'_> {
             for k in 0..depth {
                 self.placement(s, depth, k, partition, offset + k * bytes);
             }
-            for (j, &i) in s.instances.iter().enumerate() {
-                let k = j as u32 % depth;
+            for (&i, k) in s.instances.iter().zip(depth::slots(self.stream, s, depth)) {
                 let offset = u64::from(offset + k * bytes);
                 self.out.places[i as usize] = Place { partition, offset, object: base + k };
             }
