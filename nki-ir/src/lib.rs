@@ -21,6 +21,8 @@ pub mod op;
 pub mod sem;
 pub mod target;
 pub mod tensor;
+#[cfg(any(test, feature = "gen"))]
+pub mod testgen;
 pub mod text;
 pub mod verify;
 pub mod view;
