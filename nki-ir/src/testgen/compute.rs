@@ -58,6 +58,7 @@ impl Gen<'_> {
             14 | 15 => self.tensor_reduce(main),
             16 => self.reciprocal(main),
             17 => self.affine_select(main),
+            18 if !self.o.exact && self.rng.percent(50) => self.power(main),
             18 => self.bits(main),
             _ => self.copy(main),
         }
@@ -310,8 +311,6 @@ impl Gen<'_> {
     }
 
     fn tensor_scalar(&mut self, main: Sel) {
-        let (first, by0, v0) = self.scalar(main.parts);
-        let (second, by1, v1) = self.scalar(main.parts);
         let hi = self.read(main.tile);
         let ops = |g: &mut Self| if g.rng.percent(75) { g.rng.pick(BOUNDED) } else { g.rng.pick(LOGIC) };
         let (mut op0, mut op1) = (ops(self), if self.rng.percent(50) { AluOp::Bypass } else { ops(self) });
@@ -319,8 +318,6 @@ impl Gen<'_> {
         let unary = self.rng.percent(10);
         if unary {
             op0 = AluOp::Abs;
-        } else {
-            set(&mut data, "operand0", first);
         }
         if self.gen3() && self.rng.percent(15) && !unary {
             // What ScalarE takes.
@@ -333,21 +330,26 @@ impl Gen<'_> {
         } else {
             self.ask(&mut data, &[Engine::Vector]);
         }
+        set(&mut data, "data", Operand::View(main.view.clone()));
         attr(&mut data, "op0", Attr::Alu(op0));
         attr(&mut data, "op1", Attr::Alu(op1));
-        if op1 != AluOp::Bypass {
-            set(&mut data, "operand1", second);
-            let reverse = self.rng.percent(20);
-            attr(&mut data, "reverse1", Attr::Bool(reverse));
+        let mut top = hi;
+        let mut others = Vec::new();
+        let stages = [("operand0", "reverse0", op0, unary), ("operand1", "reverse1", op1, false)];
+        for (operand, reverse, op, unary) in stages {
+            if op == AluOp::Bypass || unary {
+                continue;
+            }
+            let (value, by, v) = self.scalar(main.parts);
+            set(&mut data, operand, value);
+            others.extend(v);
+            top = bound(op, top, by);
+            let flip = self.rng.percent(20);
+            attr(&mut data, reverse, Attr::Bool(flip));
         }
-        if !unary {
-            let reverse = self.rng.percent(20);
-            attr(&mut data, "reverse0", Attr::Bool(reverse));
-        }
-        set(&mut data, "data", Operand::View(main.view.clone()));
-        let others: Vec<&Sel> = v0.iter().chain(&v1).collect();
+        let others: Vec<&Sel> = others.iter().collect();
         let dst = self.result(&main, &others, true);
-        self.emit(data, dst, bound(op1, bound(op0, hi, by0), by1));
+        self.emit(data, dst, top);
     }
 
     fn scalar_tensor_tensor(&mut self, main: Sel) {
@@ -439,6 +441,25 @@ impl Gen<'_> {
         set(&mut data, "data", Operand::View(main.view.clone()));
         let dst = self.result(&main, &[], true);
         self.emit(data, dst, 16.0);
+    }
+
+    /// What only GpSimd has: powers and reciprocal roots.
+    fn power(&mut self, main: Sel) {
+        let base = self.positive(main);
+        self.read(base.tile);
+        let dst = self.destination(base.parts, &base.free, DType::F32, false, &[base.tile]);
+        let mut data = self.new_inst(Op::TensorScalar);
+        set(&mut data, "data", Operand::View(base.view));
+        if self.rng.percent(50) {
+            attr(&mut data, "op0", Attr::Alu(AluOp::Rsqrt));
+        } else {
+            attr(&mut data, "op0", Attr::Alu(AluOp::Power));
+            set(&mut data, "operand0", Operand::Imm(self.rng.pick(&[0.5, -0.5, 2.0, -1.0, 1.5])));
+        }
+        self.ask(&mut data, &[Engine::GpSimd]);
+        // The base is between 1/16 and its bound.
+        let hi = self.tiles[base.tile].hi.max(16.0);
+        self.emit(data, dst, hi * hi);
     }
 
     fn affine_select(&mut self, main: Sel) {

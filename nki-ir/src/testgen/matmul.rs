@@ -27,9 +27,10 @@ impl Gen<'_> {
         if !self.psum_room(sizes.n, DType::F32) || !self.room() {
             return self.compute();
         }
-        match self.rng.below(3) {
-            0 => self.product_of_tiles(dtype, sizes),
-            1 => self.unrolled(dtype, sizes),
+        match self.rng.below(10) {
+            0..3 => self.product_of_tiles(dtype, sizes),
+            3..6 => self.unrolled(dtype, sizes),
+            6 if self.o.max_partitions == 128 => self.array_tile(dtype, sizes),
             _ => self.looped(dtype, sizes),
         }
     }
@@ -85,6 +86,30 @@ impl Gen<'_> {
             self.multiply(dst.view, s.view, v.view, Accumulate::Overwrite);
         }
         self.wrote(acc, hi);
+        self.finish(acc);
+    }
+
+    /// A product on a quarter of the array, into part of a tile that was filled before.
+    fn array_tile(&mut self, dtype: DType, Sizes { k, m, n }: Sizes) {
+        let (k, m) = (k.min(64), m.min(64));
+        let (row, col) = (self.rng.pick(&[0, 64]), self.rng.pick(&[0, 64]));
+        let acc = self.alloc(Space::Psum, DType::F32, &[128, n]);
+        self.fill(acc);
+        let rows = |g: &mut Self, columns: u32| {
+            let t = g.load_as(dtype, &[128, columns]);
+            g.read(t);
+            part(&g.full(t).view, row, k)
+        };
+        let (stationary, moving) = (rows(self, m), rows(self, n));
+        let mut data = self.new_inst(Op::NcMatmul);
+        set(&mut data, "dst", Operand::View(part(&self.full(acc).view, col, m)));
+        set(&mut data, "stationary", Operand::View(stationary));
+        set(&mut data, "moving", Operand::View(moving));
+        attr(&mut data, "accumulate", Attr::Accumulate(Accumulate::Overwrite));
+        attr(&mut data, "tile_position", Attr::Ints(vec![row.into(), col.into()]));
+        attr(&mut data, "tile_size", Attr::Ints(vec![64, 64]));
+        self.b.inst(data);
+        self.wrote(acc, f64::from(k) * INPUT_RANGE * INPUT_RANGE);
         self.finish(acc);
     }
 
@@ -200,11 +225,11 @@ impl Gen<'_> {
                 self.full(t)
             }
         };
-        let hi = self.read(src.tile);
         let on_tensor = !small || self.rng.percent(50);
         if on_tensor && !self.psum_room(parts, DType::F32) {
             return;
         }
+        let hi = self.read(src.tile);
         let space = if on_tensor { Space::Psum } else { Space::Sbuf };
         if on_tensor && self.gen3() && self.rng.percent(30) {
             return self.transpose_by_identity(src, hi);
@@ -262,6 +287,15 @@ fn starts_at_zero(view: &View) -> bool {
         crate::view::Index::Slice(axes) => axes[0].start.as_constant() == Some(0),
         crate::view::Index::Pattern(p) => p.part.as_constant() == Some(0),
     }
+}
+
+/// Partitions `from .. from + count` of a slice.
+fn part(view: &View, from: u32, count: u32) -> View {
+    let mut view = view.clone();
+    if let crate::view::Index::Slice(axes) = &mut view.index {
+        axes[0] = AxisSlice::range(Affine::constant(from.into()), count);
+    }
+    view
 }
 
 /// Columns `from .. from + count` of a slice of rank 2 with unit step, or of the steps it takes.

@@ -1,8 +1,7 @@
-//! Programs for tests: random valid kernels, and the same with one mistake.
+//! Programs for tests: random valid kernels.
 //!
-//! Behind the feature `gen`. [`generate`] gives a kernel that `verify` must accept and every way of running must agree on;
-//! [`mutate`] makes one edit after which `verify` must report a given code. Both are functions of their seed alone: the same
-//! seed and options give the same kernel on every machine. With proptest, draw a `u64` and map it.
+//! Behind the feature `gen`. [`generate`] gives a kernel that `verify` must accept and every way of running must agree on. It
+//! is a function of seed and options alone: the same on every machine. With proptest, draw a `u64` and map it.
 //!
 //! What a generated kernel keeps to, beyond being legal: everything is written before it is read, every computed tile
 //! reaches an output, and magnitudes stay small (by clamps after whatever may grow), so that a difference between two ways of
@@ -11,13 +10,11 @@
 mod compute;
 mod matmul;
 mod moves;
-mod mutate;
 mod rng;
 mod shrink;
 mod state;
 mod views;
 
-pub use mutate::{Mutant, mutate};
 pub use rng::Rng;
 pub use shrink::shrink;
 

@@ -296,9 +296,10 @@ impl Gen<'_> {
             self.map_rows(src, dst, Affine::var(l.var), tile, n);
             self.close_loop();
         }
-        if rows % tile > 0 {
+        let rest = rows % tile;
+        if rest > 0 {
             self.open_scope();
-            self.map_rows(src, dst, Affine::constant((full * tile).into()), rows % tile, n);
+            self.map_rows(src, dst, Affine::constant((full * tile).into()), rest, n);
             self.close_scope();
         }
     }

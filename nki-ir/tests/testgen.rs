@@ -1,0 +1,103 @@
+//! The generator against the gate: what it calls valid passes, on every target.
+
+use nki_ir::entity::Entity;
+use nki_ir::op::Effect;
+use nki_ir::testgen::{GenOptions, generate};
+use nki_ir::verify::verify;
+use nki_ir::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn generated_kernels_pass_the_gate(seed: u64, target in 0usize..4, exact: bool) {
+        let options = GenOptions { target: Target::ALL[target], exact, ..GenOptions::default() };
+        let kernel = generate(seed, &options);
+        if let Err(errors) = verify(kernel.clone(), options.target) {
+            panic!("{errors}\n{}", text::print(&kernel));
+        }
+    }
+}
+
+#[test]
+fn kernels_depend_on_nothing_but_their_seed_and_options() {
+    for seed in 0..50 {
+        let o = GenOptions::default();
+        assert_eq!(text::print(&generate(seed, &o)), text::print(&generate(seed, &o)));
+    }
+}
+
+/// What the generator is for: all operations, engines and forms of views occur, and nothing that is computed is lost.
+#[test]
+fn everything_occurs_and_is_used() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..400 {
+        let options = GenOptions { target: Target::ALL[(seed % 4) as usize], ..GenOptions::default() };
+        let k = generate(seed, &options);
+        let mut read = vec![false; k.bufs.len()];
+        for data in k.insts.values() {
+            seen.insert(data.op.name().to_string());
+            seen.insert(format!("{}.{}", data.op, data.engine));
+            for (operand, spec) in data.operands.iter().zip(data.op.row().operands) {
+                let Some(view) = operand.view() else { continue };
+                read[view.buf.index()] |= spec.effect == Effect::Read;
+                seen.insert(format!("{} {}", spec.name, k.bufs[view.buf].space));
+                let form = match &view.index {
+                    Index::Slice(axes) if axes.iter().any(|a| a.drop) => "index",
+                    Index::Slice(axes) if axes.iter().any(|a| a.step > 1) => "step",
+                    Index::Slice(axes) if axes.iter().any(|a| a.start.as_constant().is_none()) => "moving",
+                    Index::Slice(_) => "slice",
+                    Index::Pattern(p) if p.dims.iter().any(|d| d.stride < 0) => "backwards",
+                    Index::Pattern(p) if p.dims.iter().any(|d| d.stride == 0) => "broadcast",
+                    Index::Pattern(_) => "pattern",
+                };
+                seen.insert(form.into());
+                if let Some(view::Dynamic::Vector { index }) = &view.dynamic {
+                    read[index.buf.index()] = true;
+                    seen.insert("rows".into());
+                }
+            }
+        }
+        for (buf, data) in k.bufs.iter().filter(|(_, d)| d.kind == BufKind::Private) {
+            assert!(read[buf.index()], "seed {seed}: `{}` is never read\n{}", data.name, text::print(&k));
+        }
+        for l in k.loops.values() {
+            seen.insert(format!("turns {:?}", l.trip_count()));
+        }
+    }
+    let ops = Op::all().map(|op| op.name().to_string());
+    let others = [
+        "tensor_tensor.gpsimd",
+        "tensor_scalar.gpsimd",
+        "tensor_scalar.scalar",
+        "tensor_copy.gpsimd",
+        "memset.gpsimd",
+        "tensor_copy.scalar",
+        "nc_transpose.vector",
+        "nc_transpose.tensor",
+        "dst psum",
+        "dst hbm",
+        "data psum",
+        "bias sbuf",
+        "scale sbuf",
+        "reduce_res sbuf",
+        "reduce_init sbuf",
+        "index",
+        "step",
+        "moving",
+        "slice",
+        "backwards",
+        "broadcast",
+        "pattern",
+        "rows",
+        "turns None",
+        "turns Some(0)",
+        "turns Some(1)",
+        "turns Some(5)",
+    ];
+    let missing: Vec<String> =
+        ops.chain(others.map(String::from)).filter(|what| !seen.contains(what)).collect();
+    assert!(missing.is_empty(), "never generated: {missing:?}");
+}
