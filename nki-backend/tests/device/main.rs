@@ -1,5 +1,6 @@
 //! The device compiler through its front door.
 
+mod agree;
 mod capacity;
 mod kernels;
 mod structure;
