@@ -59,7 +59,8 @@ impl Walker {
     }
     /// Partition `p`.
     pub fn row(span: &Span, p: u32) -> Walker {
-        let offset = span.base as i64 + i64::from(p) * span.part_stride as i64;
+        // Wrapping: an operand without elements has any address.
+        let offset = (span.base as i64).wrapping_add(i64::from(p).wrapping_mul(span.part_stride as i64));
         Walker::new(span.dims.iter().copied().collect(), offset, span.row_elements(), span.dtype)
     }
     fn new(mut dims: SmallVec<[(i64, u32); 5]>, offset: i64, left: usize, dtype: DType) -> Walker {
@@ -156,9 +157,10 @@ impl Walker {
         first: u64,
     ) {
         if let (true, Some(stream)) = (cast::rounds_stochastically(dtype), rounder.stream()) {
-            let bits = values.iter().enumerate();
-            let bits = bits.map(|(i, &x)| cast::down_stochastic(dtype, x, stream.number(first + i as u64)));
-            return self.write_bits(bytes, dtype.bytes(), bits);
+            let numbered = values.iter().enumerate();
+            let bits =
+                numbered.map(|(i, &x)| cast::down_stochastic(dtype, x, stream.number(first + i as u64)));
+            return self.write_bits(bytes, dtype.bytes(), &bits.collect::<Vec<_>>());
         }
         let mut done = 0;
         while let Some(run) = self.next_run(values.len() - done) {
@@ -185,20 +187,31 @@ impl Walker {
         }
     }
     /// Writes the low bytes of `values` to the next elements.
-    pub fn write_bits(
-        &mut self,
-        bytes: &mut [u8],
-        width: usize,
-        mut values: impl ExactSizeIterator<Item = u32>,
-    ) {
-        while let Some(run) = self.next_run(values.len()) {
-            let to = &mut bytes[run.range(width)];
-            let mut at = run.first(to.len(), width);
-            for v in values.by_ref().take(run.count) {
-                to[at as usize..at as usize + width].copy_from_slice(&v.to_le_bytes()[..width]);
-                at += run.stride;
+    pub fn write_bits(&mut self, bytes: &mut [u8], width: usize, values: &[u32]) {
+        let mut done = 0;
+        while let Some(run) = self.next_run(values.len() - done) {
+            let (to, from) = (&mut bytes[run.range(width)], &values[done..done + run.count]);
+            match width {
+                1 => put(to, run, from, |x| [x as u8]),
+                2 => put(to, run, from, |x| (x as u16).to_le_bytes()),
+                _ => put(to, run, from, u32::to_le_bytes),
             }
+            done += run.count;
         }
+    }
+}
+
+/// Writes the elements of a run, `bytes` being the run's range.
+#[inline(always)]
+fn put<const W: usize>(bytes: &mut [u8], run: Run, values: &[u32], f: impl Fn(u32) -> [u8; W]) {
+    if run.stride == W as i64 {
+        bytes.as_chunks_mut::<W>().0.iter_mut().zip(values).for_each(|(b, x)| *b = f(*x));
+        return;
+    }
+    let mut at = run.first(bytes.len(), W);
+    for x in values {
+        bytes[at as usize..at as usize + W].copy_from_slice(&f(*x));
+        at += run.stride;
     }
 }
 

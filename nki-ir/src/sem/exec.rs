@@ -140,10 +140,16 @@ impl<'a> Exec<'a> {
     pub fn load_bits(&self, span: &Span, p: u32, out: &mut [u32]) {
         Walker::row(span, p).read_bits(self.mem.bytes(span.mem), span.dtype.bytes(), out);
     }
+    /// Copies row `p` of `src` to row `p` of `dst`, of the same dtype, through `row`.
+    pub fn copy_row(&mut self, src: &Span, dst: &Span, p: u32, row: &mut [u8]) {
+        let width = src.dtype.bytes();
+        Walker::row(src, p).read_raw(self.mem.bytes(src.mem), width, row);
+        Walker::row(dst, p).write_raw(self.mem.bytes_mut(dst.mem), width, row);
+    }
     /// Writes the low bytes of `values` to row `p` of a tile.
     pub fn store_bits(&mut self, span: &Span, p: u32, values: &[u32]) {
         let bytes = self.mem.bytes_mut(span.mem);
-        Walker::row(span, p).write_bits(bytes, span.dtype.bytes(), values.iter().copied());
+        Walker::row(span, p).write_bits(bytes, span.dtype.bytes(), values);
     }
     /// Rounds all of `values` into a walk, the first one being number `first` of the instruction.
     pub fn store_walk(&mut self, walk: &mut Walker, span: &Span, values: &[f32], first: u64) {

@@ -12,6 +12,7 @@ pub mod cast;
 mod engine;
 mod exec;
 mod ops;
+mod scratch;
 mod span;
 mod state;
 

@@ -149,7 +149,10 @@ fn arguments_are_checked_by_name() {
         found.iter().map(|d| (d.code, d.message.clone())).collect::<Vec<_>>()
     };
     let (a, b) = (ramp(&[K, M]), ramp(&[K, N]));
-    assert_eq!(errors(std::slice::from_ref(&a)), [(Code::Argument, "kernel `k` takes 2 tensors, got 1".to_string())]);
+    assert_eq!(
+        errors(std::slice::from_ref(&a)),
+        [(Code::Argument, "kernel `k` takes 2 tensors, got 1".to_string())]
+    );
     let half = Tensor::zeros(DType::BF16, &[K, N]);
     let found = errors(&[ramp(&[M, K]), half]);
     assert_eq!(found.len(), 2);

@@ -20,6 +20,18 @@ pub fn from_int(dtype: DType, x: i32) -> u32 {
     }
 }
 
+/// [`from_int`] on a row.
+pub(crate) fn from_int_row(dtype: DType, values: &[i32], bits: &mut [u32]) {
+    let each = |bits: &mut [u32], f: fn(i32) -> u32| {
+        bits.iter_mut().zip(values).for_each(|(b, x)| *b = f(*x));
+    };
+    match dtype {
+        DType::I32 | DType::U32 => each(bits, |x| x as u32),
+        DType::F32 => each(bits, |x| (x as f32).to_bits()),
+        _ => bits.iter_mut().zip(values).for_each(|(b, x)| *b = from_int(dtype, *x)),
+    }
+}
+
 /// The float32 next to `x` towards zero, its last bit set if anything was cut off: rounding that to a narrower format
 /// gives what rounding `x` itself would.
 fn round_to_odd(x: i32) -> f32 {

@@ -8,6 +8,7 @@ mod integer;
 mod rows;
 
 pub use integer::from_int;
+pub(crate) use integer::from_int_row;
 pub(crate) use rows::{down_row, up_row};
 
 use crate::dtype::{DKind, DType};
@@ -89,6 +90,14 @@ fn round(dtype: DType, x: f32, random: Option<u32>) -> u32 {
 /// Replaces any NaN by the canonical one.
 fn canonical(x: f32) -> f32 {
     if x.is_nan() { f32::from_bits(NAN_BITS) } else { x }
+}
+
+/// Replaces every NaN by the canonical one.
+pub(crate) fn canonicalize(row: &mut [f32]) {
+    // Looking for one first is cheap, and there is hardly ever any.
+    if row.iter().fold(false, |any, x| any | x.is_nan()) {
+        row.iter_mut().for_each(|x| *x = canonical(*x));
+    }
 }
 
 /// Nearest integer, ties to even.

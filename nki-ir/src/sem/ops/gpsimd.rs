@@ -1,6 +1,7 @@
 //! GpSimdE: affine patterns in 32-bit integers (isa.md 9.4).
 
 use super::super::exec::Exec;
+use super::super::scratch::scratch;
 use super::super::{Fault, alu, cast, fault};
 use crate::diag::Code;
 
@@ -56,7 +57,7 @@ pub(super) fn iota(e: &mut Exec) -> Result<(), Fault> {
     let (mut values, mut bits) = (vec![0; n], vec![0; n]);
     for p in 0..dst.parts {
         affine.row(p, &mut values);
-        bits.iter_mut().zip(&values).for_each(|(b, v)| *b = cast::from_int(dst.dtype, *v));
+        cast::from_int_row(dst.dtype, &values, &mut bits);
         e.store_bits(dst, p, &bits);
     }
     Ok(())
@@ -74,7 +75,9 @@ pub(super) fn affine_select(e: &mut Exec) -> Result<(), Fault> {
     let n = dst.row_elements();
     let offset = *e.int_ref("offset")?;
     let affine = Affine::new(e.pairs("pattern")?, offset, *e.int_ref("channel_multiplier")?, n)?;
-    let keep = |a: i32| alu::apply_int(cmp, a.into(), 0) != 0;
+    // The outcome depends on the sign alone.
+    let outcome = [-1, 0, 1].map(|sign| alu::apply_int(cmp, sign, 0) != 0);
+    let keep = |a: i32| outcome[usize::from(a > 0) + usize::from(a >= 0)];
     let mut values = vec![0; n];
     if src.dtype == dst.dtype {
         let (mut row, otherwise) = (vec![0; n], cast::down(dst.dtype, otherwise));
@@ -86,7 +89,7 @@ pub(super) fn affine_select(e: &mut Exec) -> Result<(), Fault> {
         }
         return Ok(());
     }
-    let mut row = vec![0.0; n];
+    let mut row = scratch(n);
     for p in 0..dst.parts {
         affine.row(p, &mut values);
         e.load(src, p, &mut row);

@@ -1,6 +1,7 @@
 //! Reductions along the free axis: tensor_reduce (isa.md 9.3.1) and the reduce registers (section 6).
 
 use super::super::exec::Exec;
+use super::super::scratch::scratch;
 use super::super::{Fault, Span, alu, fault, identity};
 use crate::diag::Code;
 use crate::op::{AluOp, Engine, ReduceCmd};
@@ -22,7 +23,7 @@ pub(super) fn tensor_reduce(e: &mut Exec) -> Result<(), Fault> {
         return reduce_bits(e, op, dst, data);
     }
     e.castable(&[dst, data])?;
-    let (mut row, mut out) = (vec![0.0; n], vec![0.0; kept]);
+    let (mut row, mut out) = (scratch(n), scratch(kept));
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
         for (o, group) in out.iter_mut().zip(row.chunks_exact(n / kept)) {

@@ -2,6 +2,7 @@
 
 use super::super::alu::{Other, apply_row};
 use super::super::exec::Exec;
+use super::super::scratch::scratch;
 use super::super::{Fault, act, fault};
 use super::reduce::{Accumulator, readout};
 use crate::diag::Code;
@@ -29,7 +30,7 @@ pub(super) fn activation(e: &mut Exec) -> Result<(), Fault> {
         op => return fault(Code::Operator, format!("reduce_op {op}")),
     };
     let mut sum = Accumulator::begin(cmd, op);
-    let mut row = vec![0.0; dst.row_elements()];
+    let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
         apply_row(AluOp::Multiply, &mut row, Other::Scalar(e.scalar(scale, p, 1.0)), false);

@@ -2,8 +2,10 @@
 
 use super::super::access::Walker;
 use super::super::exec::Exec;
-use super::super::{Fault, Span, fault};
+use super::super::scratch::{Scratch, scratch};
+use super::super::{Fault, Span, cast, fault};
 use crate::diag::Code;
+use crate::dtype::DType;
 use crate::op::{Engine, MatmulPerf};
 use crate::target::Gen;
 use nki_rt::{Combine, MatMut, MatRef, Tier};
@@ -51,7 +53,8 @@ pub(super) fn nc_transpose(e: &mut Exec) -> Result<(), Fault> {
         return move_transposed(e, dst, data);
     }
     e.castable(&[dst, data])?;
-    let mut identity = vec![0.0; parts * parts];
+    let mut identity = scratch(parts * parts);
+    identity.fill(0.0);
     identity.iter_mut().step_by(parts + 1).for_each(|x| *x = 1.0);
     let product = Product { dst, k: parts, m: n, n: parts };
     product.run(e, &load_halves(e, data, 1), &identity, false);
@@ -81,33 +84,55 @@ impl<'a> Product<'a> {
     /// `dst (+)= stationaryᵀ · moving`, both row-major `[k, ..]`.
     fn run(&self, e: &mut Exec, stationary: &[f32], moving: &[f32], accumulate: bool) {
         let (k, m, n) = (self.k, self.m, self.n);
-        let mut sums = vec![0.0; m * n];
         let a = MatRef::dense(stationary, k, m);
         let b = MatRef::dense(moving, k, n);
+        let combine = if accumulate { Combine::Add } else { Combine::Overwrite };
+        if self.in_place(e, |c| nki_rt::matmul(Tier::best(), a, b, c, combine)) {
+            return;
+        }
+        let mut sums = scratch(m * n);
         nki_rt::matmul(Tier::best(), a, b, MatMut::dense(&mut sums, m, n), Combine::Overwrite);
-        let mut old = vec![0.0; if accumulate { n } else { 0 }];
+        let mut old = scratch(if accumulate { n } else { 0 });
         for (p, row) in sums.chunks_exact_mut(n.max(1)).enumerate() {
             if accumulate {
                 e.load(self.dst, p as u32, &mut old);
-                row.iter_mut().zip(&old).for_each(|(s, o)| *s += o);
+                row.iter_mut().zip(old.iter()).for_each(|(s, o)| *s += o);
             }
             e.store(self.dst, p as u32, row);
         }
+    }
+
+    /// Calls `f` with the destination itself if that is a float32 matrix as it lies in memory; `false` if it is not.
+    fn in_place(&self, e: &mut Exec, f: impl FnOnce(MatMut<f32>)) -> bool {
+        let (dst, stride) = (self.dst, self.dst.part_stride as usize);
+        let dense = dst.dtype == DType::F32 && dst.is_row_contiguous();
+        if !dense || self.m * self.n == 0 || !stride.is_multiple_of(4) || stride / 4 < self.n {
+            return false;
+        }
+        let range = dst.base as usize..dst.base as usize + (self.m - 1) * stride + self.n * 4;
+        let Some(c) = nki_rt::cast_slice_mut::<f32>(&mut e.mem.bytes_mut(dst.mem)[range]) else {
+            return false;
+        };
+        f(MatMut::new(c, self.m, self.n, stride / 4));
+        for row in c.chunks_mut(stride / 4) {
+            cast::canonicalize(&mut row[..self.n]);
+        }
+        true
     }
 }
 
 /// An operand of a product as a dense `[halves · parts, elements / halves]` matrix: all partitions of the first half, then
 /// of the second.
-fn load_halves(e: &Exec, span: &Span, halves: usize) -> Vec<f32> {
+fn load_halves(e: &Exec, span: &Span, halves: usize) -> Scratch {
     let (parts, n) = (span.parts as usize, span.row_elements());
-    let mut out = vec![0.0; parts * n];
+    let mut out = scratch(parts * n);
     if halves == 1 {
         for (p, row) in out.chunks_exact_mut(n.max(1)).enumerate() {
             e.load(span, p as u32, row);
         }
         return out;
     }
-    let (mut row, width) = (vec![0.0; n], n / halves);
+    let (mut row, width) = (scratch(n), n / halves);
     for p in 0..parts {
         e.load(span, p as u32, &mut row);
         for (j, half) in row.chunks_exact(width.max(1)).enumerate() {
@@ -144,7 +169,7 @@ fn move_transposed(e: &mut Exec, dst: &Span, data: &Span) -> Result<(), Fault> {
 
 /// The hint that a matrix holds only zeros and ones (checked in strict mode).
 fn check_onezero(e: &Exec, name: &str, span: &Span) -> Result<(), Fault> {
-    let mut row = vec![0.0; span.row_elements()];
+    let mut row = scratch(span.row_elements());
     for p in 0..span.parts {
         e.load(span, p, &mut row);
         if let Some(f) = row.iter().position(|&x| x != 0.0 && x != 1.0) {
@@ -157,7 +182,7 @@ fn check_onezero(e: &Exec, name: &str, span: &Span) -> Result<(), Fault> {
 
 /// The moving operand of a transpose is an identity matrix (checked in strict mode).
 fn check_identity(e: &Exec, moving: &Span) -> Result<(), Fault> {
-    let mut row = vec![0.0; moving.row_elements()];
+    let mut row = scratch(moving.row_elements());
     let mut walk = Walker::all(moving);
     for p in 0..moving.parts as usize {
         walk.read_f32(e.mem.bytes(moving.mem), moving.dtype, &mut row);

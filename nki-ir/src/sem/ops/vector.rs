@@ -2,6 +2,7 @@
 
 use super::super::alu::{self, Other};
 use super::super::exec::{Exec, Scalars};
+use super::super::scratch::scratch;
 use super::super::{Arg, Fault, Span, cast, fault};
 use super::reduce::{Accumulator, readout, same_width};
 use crate::diag::Code;
@@ -40,7 +41,7 @@ pub(super) fn tensor_tensor(e: &mut Exec) -> Result<(), Fault> {
         }
         return Ok(());
     }
-    let (mut x, mut y) = (vec![0.0; n], vec![0.0; n]);
+    let (mut x, mut y) = (scratch(n), scratch(n));
     for p in 0..dst.parts {
         e.load(a, p, &mut x);
         e.load(b, p, &mut y);
@@ -62,7 +63,7 @@ pub(super) fn scalar_tensor_tensor(e: &mut Exec) -> Result<(), Fault> {
         binary(op)?;
         arithmetic(op)?;
     }
-    let (mut x, mut y) = (vec![0.0; dst.row_elements()], vec![0.0; dst.row_elements()]);
+    let (mut x, mut y) = (scratch(dst.row_elements()), scratch(dst.row_elements()));
     for p in 0..dst.parts {
         e.load(data, p, &mut x);
         e.load(operand1, p, &mut y);
@@ -104,7 +105,7 @@ pub(super) fn tensor_scalar(e: &mut Exec) -> Result<(), Fault> {
     if is_address_arithmetic(e, dst, data, used) {
         return tensor_scalar_int(e, dst, data, used);
     }
-    let mut row = vec![0.0; dst.row_elements()];
+    let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
         for s in used {
@@ -200,7 +201,7 @@ pub(super) fn tensor_scalar_reduce(e: &mut Exec) -> Result<(), Fault> {
         arithmetic(op)?;
     }
     let mut reduction = Accumulator::begin(*e.cmd_ref("reduce_cmd")?, reduce_op);
-    let mut row = vec![0.0; dst.row_elements()];
+    let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
         alu::apply_row(op0, &mut row, Other::Scalar(e.scalar(operand0, p, 0.0)), reversed);
@@ -216,15 +217,12 @@ pub(super) fn tensor_copy(e: &mut Exec) -> Result<(), Fault> {
     let dst = e.tile("dst")?;
     let src = e.pair(dst, "src")?;
     if src.dtype == dst.dtype {
-        let mut row = vec![0; dst.row_elements()];
-        for p in 0..dst.parts {
-            e.load_bits(src, p, &mut row);
-            e.store_bits(dst, p, &row);
-        }
+        let mut row = vec![0; dst.row_elements() * dst.dtype.bytes()];
+        (0..dst.parts).for_each(|p| e.copy_row(src, dst, p, &mut row));
         return Ok(());
     }
     e.castable(&[dst, src])?;
-    let mut row = vec![0.0; dst.row_elements()];
+    let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(src, p, &mut row);
         e.store(dst, p, &row);
@@ -262,7 +260,7 @@ pub(super) fn reciprocal(e: &mut Exec) -> Result<(), Fault> {
     let dst = e.tile("dst")?;
     let data = e.pair(dst, "data")?;
     e.castable(&[dst, data])?;
-    let mut row = vec![0.0; dst.row_elements()];
+    let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
         alu::apply_row(AluOp::Reciprocal, &mut row, Other::Scalar(0.0), false);

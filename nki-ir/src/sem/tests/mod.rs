@@ -1,6 +1,7 @@
 //! Independent models of the semantics, written from isa.md's equations in float64 and exact integers: they share no code
 //! with `sem` but its public interface.
 
+mod activation;
 mod cast;
 mod elementwise;
 mod harness;
