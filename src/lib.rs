@@ -30,6 +30,7 @@ pub mod space;
 mod tensor;
 mod trace;
 pub mod value;
+mod views;
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -1,9 +1,12 @@
 //! Moving data: load, store, copy, cast, fill.
 
+use super::record::record;
 use crate::elem::Elem;
 use crate::nc::Nc;
 use crate::space::{DmaOperand, OnChip};
 use crate::tensor::{Hbm, Tensor, Tile};
+use crate::trace::{self, error};
+use nki_ir::Code;
 use std::panic::Location;
 
 impl Nc {
@@ -15,10 +18,45 @@ impl Nc {
         self.dma_copy(tile, src);
         tile
     }
-    /// Writes a tile to HBM, converting between dtypes. A PSUM accumulator must be copied out first: `acc.to::<T>()`.
+
+    /// Writes a tile to HBM, converting between dtypes. Shapes agree but for dimensions of size 1. A PSUM accumulator must be
+    /// copied out first: `acc.to::<T>()`.
     #[track_caller]
     pub fn store<D: Elem, T: Elem, M: DmaOperand>(self, dst: Hbm<D>, src: Tensor<T, M>) {
+        let place = Location::caller();
+        let (to, from) = (dst.shape_at(place), src.shape_at(place));
+        let long = |shape: &[usize]| shape.iter().copied().filter(|&d| d != 1).collect::<Vec<_>>();
+        if long(&to) != long(&from) {
+            trace::with(self.trace, place, |s| {
+                let (d, t) = (s.name_of(dst.view), s.name_of(src.view));
+                let message = format!("`{t}` {from:?} is stored to `{d}` {to:?}");
+                s.report(place, error(Code::Shape, message).help("index both to the same shape"));
+            });
+            return;
+        }
         self.dma_copy(dst, src);
+    }
+
+    /// A fresh SBUF tile filled with `value`, which an integer dtype must represent exactly.
+    #[track_caller]
+    pub fn full<T: Elem>(self, shape: impl AsRef<[usize]>, value: f64) -> Tile<T> {
+        let tile = self.alloc("full", shape.as_ref(), Location::caller());
+        self.memset(tile, value);
+        tile
+    }
+    /// A fresh SBUF tile of zeros.
+    #[track_caller]
+    pub fn zeros<T: Elem>(self, shape: impl AsRef<[usize]>) -> Tile<T> {
+        let tile = self.alloc("zeros", shape.as_ref(), Location::caller());
+        self.memset(tile, 0.0);
+        tile
+    }
+    /// A fresh SBUF tile of ones.
+    #[track_caller]
+    pub fn ones<T: Elem>(self, shape: impl AsRef<[usize]>) -> Tile<T> {
+        let tile = self.alloc("ones", shape.as_ref(), Location::caller());
+        self.memset(tile, 1.0);
+        tile
     }
 }
 
@@ -27,10 +65,13 @@ impl<T: Elem, M: OnChip> Tensor<T, M> {
     /// (isa.md 2.2). The usual way to take a finished sum out of PSUM.
     #[track_caller]
     pub fn to<U: Elem>(self) -> Tile<U> {
-        let place = Location::caller();
-        let nc = Nc::new(self.trace);
-        let out = nc.alloc("copy", &self.shape_at(place), place);
-        nc.tensor_copy(out, self);
-        out
+        let v = record(self.trace, Location::caller(), |r| r.copy("copy", self.value(), U::DTYPE));
+        Tensor::new(self.trace, v.view)
+    }
+    /// A fresh SBUF tile with the same elements.
+    #[track_caller]
+    pub fn copy(self) -> Tile<T> {
+        let v = record(self.trace, Location::caller(), |r| r.copy("copy", self.value(), T::DTYPE));
+        Tensor::new(self.trace, v.view)
     }
 }
