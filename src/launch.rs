@@ -5,11 +5,12 @@ use crate::info::KernelInfo;
 use crate::nc::Nc;
 use crate::schedule::Schedule;
 use crate::tensor::Hbm;
-use crate::trace::{self, Ended, Place, Session, TraceId, error};
+use crate::trace::{self, Eager, Ended, Place, Session, TraceId, error};
 use nki_ir::kernel::Node;
-use nki_ir::{Buf, BufKind, Code, DType, Diagnostic, Diagnostics, Kernel, Tensor};
+use nki_ir::{Buf, BufKind, Code, DType, Diagnostic, Diagnostics, Kernel, Target, Tensor};
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// What describes a tensor argument of dtype `T`: a shape, or an array whose data is kept for running.
 #[diagnostic::on_unimplemented(
@@ -59,10 +60,10 @@ impl<T: Elem> TensorArg<T> for &Tensor {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a kernel",
     label = "a kernel keeps a copy of its configuration",
-    note = "derive `Clone`, and hold no references"
+    note = "derive `Clone`, and hold no references and nothing bound to a thread"
 )]
-pub trait Param: Clone + 'static {}
-impl<T: Clone + 'static> Param for T {}
+pub trait Param: Clone + Send + Sync + 'static {}
+impl<T: Clone + Send + Sync + 'static> Param for T {}
 
 /// What a kernel returns to the host: nothing, a tensor in HBM, or a tuple of them.
 #[diagnostic::on_unimplemented(
@@ -132,9 +133,10 @@ pub(crate) struct TensorParam {
     pub given: Option<Described>,
 }
 
-type Body = Box<dyn Fn(Nc, &mut Handles) -> Returned>;
+type Body = Arc<dyn Fn(Nc, &mut Handles) -> Returned + Send + Sync>;
 
 /// A kernel together with what it is specialised to: shapes, dtypes, configuration, schedule. Made by `KERNEL::specialize(..)`.
+#[derive(Clone)]
 pub struct Specialization {
     info: &'static KernelInfo,
     params: Vec<TensorParam>,
@@ -171,9 +173,12 @@ impl Launcher {
         let given = arg.map(TensorArg::__describe);
         self.params.push(TensorParam { name, expects: T::DTYPE, inout, given });
     }
-    pub fn finish<R: Returns>(self, body: impl Fn(Nc, &mut Handles) -> R + 'static) -> Specialization {
+    pub fn finish<R: Returns>(
+        self,
+        body: impl Fn(Nc, &mut Handles) -> R + Send + Sync + 'static,
+    ) -> Specialization {
         let Launcher { info, params, place } = self;
-        let body: Body = Box::new(move |nc, handles| {
+        let body: Body = Arc::new(move |nc, handles| {
             let mut out = Returned::default();
             body(nc, handles).__views(&mut out);
             out
@@ -229,22 +234,60 @@ impl Specialization {
     /// `ensure!` (`nki::ensure`), panics of the body (`nki::kernel_panic`), misuse of device loops, handles of other traces.
     pub fn trace(&self) -> Result<Traced, Diagnostics> {
         self.check_arguments()?;
+        let (mut session, returned) = self.run_body(|_, _| Ok(()))?;
+        let bufs = returned_bufs(&mut session, returned, self.place);
+        finish(session, &bufs, &self.schedule)
+    }
+
+    /// Runs the body once, after `prepare` has seen the tensors of the signature.
+    fn run_body(
+        &self,
+        prepare: impl FnOnce(&mut Session, &[Buf]) -> Result<(), Diagnostics>,
+    ) -> Result<(Session, Returned), Diagnostics> {
         let id = trace::new_id();
         let mut session = Session::new(id, self.info);
-        let views = self.params.iter().map(|p| p.given.as_ref().map(|d| declare(&mut session, p, d)));
-        let mut handles = Handles { trace: id, views: views.collect::<Vec<_>>().into_iter() };
+        let views: Vec<Option<u32>> =
+            self.params.iter().map(|p| p.given.as_ref().map(|d| declare(&mut session, p, d))).collect();
+        let bufs: Vec<Buf> = views.iter().flatten().map(|&v| session.view(v).buf).collect();
+        prepare(&mut session, &bufs)?;
+        let mut handles = Handles { trace: id, views: views.into_iter() };
         trace::push(session);
         let ended = trace::catch(self.place, || (self.body)(Nc::new(id), &mut handles));
         let mut session = trace::pop(id);
         session.close_to(1);
         match ended {
-            Ended::Returned(returned) => finish(session, returned, &self.schedule, self.place),
-            Ended::Aborted => Err(session.diagnostics),
+            Ended::Returned(returned) if !session.failed => Ok((session, returned)),
+            Ended::Returned(_) | Ended::Aborted => Err(session.diagnostics),
             Ended::Panicked(p) => {
                 session.diagnostics.push(panic_diagnostic(p));
                 Err(session.diagnostics)
             }
         }
+    }
+
+    /// Runs the body on data. The kernel has been through the gate.
+    pub(crate) fn run_eagerly(&self, target: Target, inputs: &[Tensor]) -> Result<EagerOutcome, Diagnostics> {
+        let (mut session, returned) = self.run_body(|session, bufs| {
+            if bufs.len() != inputs.len() {
+                let message =
+                    format!("kernel `{}` takes {} tensors, got {}", self.info.name, bufs.len(), inputs.len());
+                return Err(error(Code::Argument, message).into());
+            }
+            let mut eager = Eager::new(target);
+            for (&buf, tensor) in bufs.iter().zip(inputs) {
+                eager.bind(session.builder.kernel(), buf, tensor)?;
+            }
+            session.eager = Some(eager);
+            Ok(())
+        })?;
+        let bufs = returned_bufs(&mut session, returned, self.place);
+        let Session { builder, diagnostics, eager, .. } = session;
+        if diagnostics.has_errors() {
+            return Err(diagnostics);
+        }
+        let mut eager = eager.expect("the eager store is there until the trace ends");
+        let tensors = bufs.iter().map(|&b| eager.finish(builder.kernel(), b)).collect::<Result<_, _>>()?;
+        Ok(EagerOutcome { tensors, warnings: eager.warnings() })
     }
 
     fn check_arguments(&self) -> Result<(), Diagnostics> {
@@ -271,6 +314,12 @@ impl Specialization {
     }
 }
 
+/// What running a body on data gives.
+pub(crate) struct EagerOutcome {
+    pub tensors: Vec<Tensor>,
+    pub warnings: Diagnostics,
+}
+
 impl fmt::Debug for Specialization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.info.name)?;
@@ -294,18 +343,13 @@ fn panic_diagnostic(p: trace::UserPanic) -> Diagnostic {
         .help("use `ensure!(nc, condition, ..)` for what a caller can get wrong")
 }
 
-/// Turns the returned tensors into outputs and runs the checks that need the whole trace.
-fn finish(
-    mut s: Session,
-    returned: Returned,
-    schedule: &Schedule,
-    place: Place,
-) -> Result<Traced, Diagnostics> {
+/// The buffers of the results: those returned, then the inouts that were not.
+fn returned_bufs(s: &mut Session, returned: Returned, place: Place) -> Vec<Buf> {
     let mut bufs: Vec<Buf> = Vec::new();
     for (trace, view) in returned.0 {
         if trace != s.id {
             s.foreign_handle(place);
-        } else if let Some(buf) = returned_buf(&mut s, view, &bufs) {
+        } else if let Some(buf) = returned_buf(s, view, &bufs) {
             bufs.push(buf);
         }
     }
@@ -314,6 +358,11 @@ fn finish(
             bufs.push(buf);
         }
     }
+    bufs
+}
+
+/// Turns the returned tensors into outputs.
+fn finish(mut s: Session, bufs: &[Buf], schedule: &Schedule) -> Result<Traced, Diagnostics> {
     schedule.apply(&mut s);
     let Session { builder, mut diagnostics, hbm, .. } = s;
     let mut kernel = builder.finish();

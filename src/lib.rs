@@ -25,6 +25,7 @@ pub mod loops;
 mod nc;
 mod reg;
 pub mod registry;
+mod run;
 pub mod schedule;
 pub mod space;
 mod tensor;
@@ -46,13 +47,15 @@ pub use nc::Nc;
 pub use nki_ir as ir;
 pub use nki_macros::{KernelConfig, ensure, kernel};
 pub use reg::Reg;
+pub use run::{Executable, Mode, Results};
 pub use schedule::{Label, Schedule};
 pub use tensor::{Acc, Hbm, Tensor, Tile};
 
 /// What a kernel usually needs: `use nki::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Acc, Block, Elem, Float, Hbm, Idx, Int, KernelConfig, Nc, Reg, Schedule, Tile, bf16, ensure, f16,
+        Acc, Block, Elem, Float, Hbm, Idx, Int, KernelConfig, Mode, Nc, Reg, Schedule, Tile, bf16, ensure,
+        f16,
     };
     pub use nki_ir::Target;
     pub use nki_ir::op::{ActFn as Act, AluOp as Alu, Engine, ReduceCmd};

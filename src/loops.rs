@@ -170,6 +170,10 @@ enum State {
     Straight {
         depth: usize,
     },
+    /// Inside a turn of a loop that runs on data.
+    Eager {
+        turn: usize,
+    },
     After,
 }
 
@@ -186,6 +190,12 @@ impl Turns {
                 trace::with(self.nc.trace, self.place, |s| s.close_to(depth));
                 None
             }
+            State::Eager { turn } => {
+                let again = turn + 1 < self.n;
+                trace::with(self.nc.trace, self.place, |s| s.end_turn(again));
+                self.state = if again { State::Eager { turn: turn + 1 } } else { State::After };
+                again.then(|| Affine::constant(turn as i64 + 1))
+            }
             State::Straight { .. } | State::After => {
                 self.state = State::After;
                 None
@@ -199,6 +209,7 @@ impl Turns {
             let depth = s.builder.open_regions().len();
             match n {
                 0 => (State::After, None),
+                _ if s.begin_turn() => (State::Eager { turn: 0 }, Some(Affine::constant(0))),
                 1 => (State::Straight { depth }, Some(Affine::constant(0))),
                 _ => {
                     let hi = i64::try_from(n).unwrap_or(i64::MAX);
@@ -215,10 +226,13 @@ impl Turns {
 impl Drop for Turns {
     /// A `for` that runs to its end leaves the loop closed. One that is left early has recorded half a body.
     fn drop(&mut self) {
-        let (State::Inside { depth } | State::Straight { depth }) = self.state else { return };
         let place = self.place;
         trace::try_with(self.nc.trace, |s| {
-            s.close_to(depth);
+            match self.state {
+                State::Inside { depth } | State::Straight { depth } => s.close_to(depth),
+                State::Eager { .. } => s.end_turn(false),
+                State::Before | State::After => return,
+            }
             if !std::thread::panicking() {
                 let d = error(Code::ControlFlow, "a device loop is left by `break`, `return` or `?`")
                     .note("its body is recorded once, for all turns, so that leaving it has no meaning on the device")

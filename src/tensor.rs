@@ -97,13 +97,61 @@ impl<T: Elem, M: OnChip> Tensor<T, M> {
     }
 }
 
+impl<T: Elem, M: Memory> Tensor<T, M> {
+    /// The values, in row-major order of the shape, when the body runs on data ([`Mode::Eager`](crate::Mode::Eager)); `None`
+    /// while it is only recorded.
+    ///
+    /// ```
+    /// # use nki::prelude::*;
+    /// #[nki::kernel]
+    /// fn double(nc: Nc, x: Hbm<f32>) -> Hbm<f32> {
+    ///     let out = nc.hbm(x.shape());
+    ///     let y = nc.load(x) * 2.0;
+    ///     if let Some(values) = y.read() {
+    ///         assert!(values.iter().all(|v| *v > 0.0), "the test data is positive");
+    ///     }
+    ///     nc.store(out, y);
+    ///     out
+    /// }
+    /// # fn main() {
+    /// let x = nki::ir::Tensor::from_f32(&[1, 3], &[1.0, 2.0, 3.0]).unwrap();
+    /// let y = double::specialize(&x).run(nki::Mode::Eager, Target::Trn2).unwrap();
+    /// assert_eq!(nki::args::to_f64(&y[0]), [2.0, 4.0, 6.0]);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn read(&self) -> Option<Vec<f64>> {
+        let tensor = trace::with(self.trace, Location::caller(), |s| s.read(self.view))?;
+        Some(crate::args::to_f64(&tensor))
+    }
+}
+
+/// At most this many values are printed by `{:?}`; `{:#?}` prints all.
+const PRINTED: usize = 64;
+
 impl<T: Elem, M: Memory> fmt::Debug for Tensor<T, M> {
-    /// The name, dtype, memory and shape; in eager mode the values too.
+    /// The name, memory, dtype and shape; in eager mode the values too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = trace::try_with(self.trace, |s| {
-            let shape = s.shape(self.view).iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            format!("{}: {} {}[{shape}]", s.name_of(self.view), M::SPACE, T::DTYPE)
+        let shown = trace::try_with(self.trace, |s| {
+            let shape = s.shape(self.view);
+            let sizes = shape.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let head = format!("{}: {} {}[{sizes}]", s.name_of(self.view), M::SPACE, T::DTYPE);
+            (head, shape, s.read(self.view))
         });
-        f.write_str(head.as_deref().unwrap_or("<tensor of another trace>"))
+        let Some((head, shape, values)) = shown else {
+            return f.write_str("<tensor of another trace>");
+        };
+        f.write_str(&head)?;
+        let Some(values) = values.map(|t| crate::args::to_f64(&t)) else { return Ok(()) };
+        let row = shape.last().map_or(1, |&n| n as usize).max(1);
+        let limit = if f.alternate() { values.len() } else { PRINTED };
+        for (i, v) in values.iter().take(limit).enumerate() {
+            f.write_str(if i % row == 0 { "\n  " } else { " " })?;
+            write!(f, "{v}")?;
+        }
+        match values.len() > limit {
+            true => write!(f, " .. ({} values)", values.len()),
+            false => Ok(()),
+        }
     }
 }

@@ -451,13 +451,11 @@ fn rearrange(v: &mut Strided, pattern: &str, sizes: &[(&str, usize)]) -> Result<
         Some(order) if order.len() == names.len() => v.permute(&order)?,
         _ => return Err(bad("the two sides do not have the same names".into())),
     }
-    let mut axis = 0;
-    for group in &to {
+    for (axis, group) in to.iter().enumerate() {
         match group.len() {
             0 => v.dims.insert(axis, Dim { stride: 1, count: 1 }),
             n => v.merge(axis, axis + n)?,
         }
-        axis += 1;
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 //! theirs and nothing else, which is why they are `Copy` and cannot leave the thread.
 
 mod abort;
+mod eager;
 mod names;
 mod session;
 
 pub(crate) use abort::{Ended, UserPanic, abort, catch};
+pub(crate) use eager::Eager;
 pub use session::Entity;
 pub use session::Session;
 
@@ -53,6 +55,7 @@ pub(crate) fn with<R>(id: TraceId, place: Place, f: impl FnOnce(&mut Session) ->
     let result = SESSIONS.with(|sessions| {
         let mut sessions = sessions.borrow_mut();
         match sessions.last_mut() {
+            Some(s) if s.id == id && s.failed => None,
             Some(s) if s.id == id => Some(f(s)),
             Some(s) => {
                 s.foreign_handle(place);

@@ -1,13 +1,13 @@
 //! One trace: the IR being recorded, the arenas behind the handles, the call stack, names and findings.
 
 use super::names::{Labels, Names};
-use super::{Place, TraceId};
+use super::{Eager, Place, TraceId};
 use crate::info::KernelInfo;
 use nki_ir::kernel::Bound;
 use nki_ir::loc::Frame;
 use nki_ir::{
     Affine, Buf, BufData, BufKind, Builder, Code, DType, Diagnostic, Diagnostics, InstData, Loc, Loop, Op,
-    Reg, Region, Space, Var, View,
+    Reg, Region, Space, Tensor, Var, View,
 };
 use std::collections::BTreeMap;
 
@@ -53,6 +53,10 @@ pub struct Session {
     serials: u32,
     /// Instructions recorded per source line, by `Loc`.
     per_loc: Vec<u32>,
+    /// The data, when the body runs on data.
+    pub(crate) eager: Option<Eager>,
+    /// Executing an instruction failed: the body ends at its next operation.
+    pub(crate) failed: bool,
     /// Private HBM buffers whose allocation may be moved to the signature.
     pub(crate) hbm: Vec<(Buf, Region)>,
 }
@@ -80,6 +84,8 @@ impl Session {
             pending: None,
             serials: 0,
             per_loc: Vec::new(),
+            eager: None,
+            failed: false,
             hbm: Vec::new(),
         }
     }
@@ -206,6 +212,11 @@ impl Session {
             self.hbm.push((buf, self.builder.current()));
         }
         self.unnamed.insert(Named::Buf(buf), ());
+        if let Some(eager) = &mut self.eager
+            && let Err(d) = eager.alloc(self.builder.kernel(), buf)
+        {
+            self.fail(d);
+        }
         self.push_view(view)
     }
     /// Starts an instruction; returns the serial number by which its setters find it.
@@ -229,8 +240,33 @@ impl Session {
     /// Records the pending instruction.
     pub fn flush(&mut self) {
         let Some(Pending { data, .. }) = self.pending.take() else { return };
-        self.count_line(data.loc);
-        self.builder.inst(data);
+        let Some(eager) = &mut self.eager else {
+            self.count_line(data.loc);
+            self.builder.inst(data);
+            return;
+        };
+        if !self.failed
+            && let Err(d) = eager.exec(self.builder.kernel(), &data)
+        {
+            self.fail(d);
+        }
+    }
+    fn fail(&mut self, d: Diagnostic) {
+        self.diagnostics.push(d);
+        self.failed = true;
+    }
+    /// The values of a view, when the body runs on data.
+    pub(crate) fn read(&mut self, id: u32) -> Option<Tensor> {
+        self.flush();
+        let view = self.view(id).clone();
+        let eager = self.eager.as_mut().filter(|_| !self.failed)?;
+        match eager.read(self.builder.kernel(), &view) {
+            Ok(tensor) => Some(tensor),
+            Err(d) => {
+                self.fail(d);
+                None
+            }
+        }
     }
     fn count_line(&mut self, loc: Loc) {
         let i = loc.0 as usize;
@@ -266,6 +302,24 @@ impl Session {
         self.flush();
         while self.builder.open_regions().len() > depth {
             self.builder.end();
+        }
+    }
+    /// Starts a turn of a loop, if the body runs on data; else `false`.
+    pub(crate) fn begin_turn(&mut self) -> bool {
+        self.flush();
+        if let Some(eager) = &mut self.eager {
+            eager.begin_turn();
+        }
+        self.eager.is_some()
+    }
+    /// Ends a turn of a loop that runs on data, and starts the next if there is one.
+    pub(crate) fn end_turn(&mut self, again: bool) {
+        self.flush();
+        if let Some(eager) = &mut self.eager {
+            eager.end_turn();
+            if again {
+                eager.begin_turn();
+            }
         }
     }
     /// Smallest and largest value of `expr` over the loops that are open.

@@ -79,7 +79,7 @@ impl Recorder<'_> {
         let shape = self.shape(v);
         // 2π in three parts, the first two of 11 bits or fewer, so that their products with whole turns are exact.
         const PARTS: [f32; 3] = [6.281_25, 0.001_935_005_2, 3.019_916e-7];
-        let mut angle = shifted;
+        let mut angle = v;
         for part in PARTS {
             let next = self.tile("angle", DType::F32, &shape);
             let times =
@@ -87,6 +87,11 @@ impl Recorder<'_> {
             self.inst(Op::TensorTensor, &[next, angle, times]).attr("op", Attr::Alu(AluOp::Subtract));
             angle = next;
         }
+        // The shift comes last: added to a large angle it would lose its own digits.
+        let angle = match shift {
+            0.0 => angle,
+            _ => self.tensor_scalar(AluOp::Add, angle, Operand::Imm(shift), false, DType::F32, None),
+        };
         let pi = std::f32::consts::PI;
         let inside = self.two("angle", angle, (AluOp::Maximum, -pi), (AluOp::Minimum, pi), DType::F32);
         self.activation(ActFn::Sin, inside, dtype)

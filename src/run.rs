@@ -1,0 +1,219 @@
+//! Ways of running a kernel, all behind the one gate: [`Mode`], [`Executable`], [`Results`].
+
+use crate::launch::{Specialization, Traced};
+use crate::trace::error;
+use nki_ir::interp::{InterpOptions, run_kernel};
+use nki_ir::{Code, Diagnostics, Target, Tensor, Verified};
+use std::fmt;
+use std::str::FromStr;
+
+/// How a kernel runs. All agree: eager, interpreter and simulator bit for bit, the host within a stated bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// The body itself on data: every instruction executes when it is written, so that `dbg!` and breakpoints show values.
+    Eager,
+    /// Tile IR, one instruction after the other: the reference.
+    Interp,
+    /// Native code of this machine.
+    Host,
+    /// The compiled machine program on a simulated NeuronCore.
+    Sim,
+}
+
+impl Mode {
+    /// Every mode, the quickest to find a mistake with first.
+    pub const ALL: [Mode; 4] = [Mode::Eager, Mode::Interp, Mode::Host, Mode::Sim];
+
+    /// Command-line name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Eager => "eager",
+            Mode::Interp => "interp",
+            Mode::Host => "host",
+            Mode::Sim => "sim",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ();
+    fn from_str(s: &str) -> Result<Self, ()> {
+        Mode::ALL.into_iter().find(|m| m.name() == s).ok_or(())
+    }
+}
+
+/// A kernel made ready for one way of running: compile once, call many times, from any thread.
+pub struct Executable {
+    how: How,
+    mode: Mode,
+    target: Target,
+    results: Vec<usize>,
+    names: Vec<String>,
+    warnings: Diagnostics,
+}
+
+enum How {
+    Eager(Specialization),
+    Interp(Box<Verified>),
+    #[cfg(feature = "jit")]
+    Host(Box<nki_backend::host::HostKernel>),
+}
+
+/// What a run gives: the tensors that the body returned, in its order, then the `#[inout]` arguments it did not return.
+#[derive(Clone, Debug)]
+pub struct Results {
+    pub(crate) names: Vec<String>,
+    pub(crate) tensors: Vec<Tensor>,
+    /// Findings that are no errors.
+    pub warnings: Diagnostics,
+}
+
+impl Results {
+    /// The tensors, in order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+    /// Names and tensors, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.names.iter().map(String::as_str).zip(&self.tensors)
+    }
+    /// The tensors, in order.
+    pub fn into_tensors(self) -> Vec<Tensor> {
+        self.tensors
+    }
+}
+
+impl std::ops::Index<usize> for Results {
+    type Output = Tensor;
+    /// # Panics
+    /// When the kernel returned fewer tensors.
+    fn index(&self, i: usize) -> &Tensor {
+        &self.tensors[i]
+    }
+}
+
+impl Specialization {
+    /// Records the kernel, resolves when matmuls add (isa.md section 13), and takes it through the gate.
+    ///
+    /// # Errors
+    /// Those of [`trace`](Specialization::trace), and everything that the verifier finds, for the target.
+    pub fn verify(&self, target: Target) -> Result<Verified, Diagnostics> {
+        self.verified(target).map(|(v, _, _)| v)
+    }
+
+    pub(crate) fn verified(
+        &self,
+        target: Target,
+    ) -> Result<(Verified, Vec<usize>, Diagnostics), Diagnostics> {
+        let Traced { mut kernel, results, mut warnings } = self.trace()?;
+        let resolved = nki_ir::verify::accumulate::resolve(&mut kernel, target);
+        if resolved.has_errors() {
+            return Err(resolved);
+        }
+        let verified = nki_ir::verify::verify(kernel, target)?;
+        warnings.extend(resolved);
+        warnings.extend(verified.warnings().clone());
+        Ok((verified, results, warnings))
+    }
+
+    /// Makes the kernel ready for one way of running.
+    ///
+    /// # Errors
+    /// Those of [`verify`](Specialization::verify), and what the backend of the mode cannot compile.
+    pub fn compile(&self, mode: Mode, target: Target) -> Result<Executable, Diagnostics> {
+        let (verified, results, warnings) = self.verified(target)?;
+        let outputs: Vec<String> = verified.kernel().outputs().map(|(_, b)| b.name.clone()).collect();
+        let names = results.iter().map(|&i| outputs[i].clone()).collect();
+        let how = match mode {
+            Mode::Eager => How::Eager(self.clone()),
+            Mode::Interp => How::Interp(Box::new(verified)),
+            Mode::Host => host(&verified)?,
+            Mode::Sim => return Err(unavailable("the simulator is not part of this build")),
+        };
+        Ok(Executable { how, mode, target, results, names, warnings })
+    }
+
+    /// Runs once on the arrays that the tensor arguments were given as.
+    ///
+    /// # Errors
+    /// Those of [`compile`](Specialization::compile) and [`Executable::run`]; `nki::argument` if a tensor was given as a shape.
+    pub fn run(&self, mode: Mode, target: Target) -> Result<Results, Diagnostics> {
+        let data = self.data().ok_or_else(|| {
+            error(
+                Code::Argument,
+                format!("`{}` was specialised to shapes and has no data to run on", self.info().name),
+            )
+            .help("specialise it to arrays, or compile it and call `run(&tensors)`")
+        })?;
+        let inputs: Vec<Tensor> = data.into_iter().cloned().collect();
+        self.compile(mode, target)?.run(&inputs)
+    }
+}
+
+#[cfg(feature = "jit")]
+fn host(verified: &Verified) -> Result<How, Diagnostics> {
+    let kernel = nki_backend::host::compile(verified, &Default::default())?;
+    Ok(How::Host(Box::new(kernel)))
+}
+
+#[cfg(not(feature = "jit"))]
+fn host(_: &Verified) -> Result<How, Diagnostics> {
+    Err(unavailable("native execution is not part of this build; enable the feature `jit` of `nki`"))
+}
+
+fn unavailable(what: &str) -> Diagnostics {
+    error(Code::Limit, what).into()
+}
+
+impl Executable {
+    /// How it runs.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+    /// What it was made for.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+    /// Findings that are no errors.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
+    }
+
+    /// Runs on tensors for the arguments that are present, in order.
+    ///
+    /// # Errors
+    /// `nki::argument` if they do not match the signature; what goes wrong while running, with its place.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Results, Diagnostics> {
+        let mut warnings = self.warnings.clone();
+        let outputs = match &self.how {
+            How::Eager(s) => {
+                let outcome = s.run_eagerly(self.target, inputs)?;
+                warnings.extend(outcome.warnings);
+                return Ok(Results { names: self.names.clone(), tensors: outcome.tensors, warnings });
+            }
+            How::Interp(v) => {
+                let outcome = run_kernel(v.kernel(), self.target, inputs, &InterpOptions::default())?;
+                warnings.extend(outcome.warnings);
+                outcome.outputs
+            }
+            #[cfg(feature = "jit")]
+            How::Host(k) => k.run(inputs)?,
+        };
+        let mut outputs: Vec<Option<Tensor>> = outputs.into_iter().map(Some).collect();
+        let tensors =
+            self.results.iter().filter_map(|&i| outputs.get_mut(i).and_then(Option::take)).collect();
+        Ok(Results { names: self.names.clone(), tensors, warnings })
+    }
+}
+
+impl fmt::Debug for Executable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Executable({} on {})", self.mode, self.target)
+    }
+}
