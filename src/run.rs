@@ -2,8 +2,9 @@
 
 use crate::launch::{Specialization, Traced};
 use crate::trace::error;
-use nki_ir::interp::{InterpOptions, run_kernel};
+use nki_ir::interp::{InterpOptions, run_with_warnings};
 use nki_ir::{Code, Diagnostics, Target, Tensor, Verified};
+use nki_sim::{SimOptions, SimReport};
 use std::fmt;
 use std::str::FromStr;
 
@@ -63,6 +64,7 @@ enum How {
     Interp(Box<Verified>),
     #[cfg(feature = "jit")]
     Host(Box<nki_backend::host::HostKernel>),
+    Sim(Box<nki_sim::VerifiedProgram>),
 }
 
 /// What a run gives: the tensors that the body returned, in its order, then the `#[inout]` arguments it did not return.
@@ -72,6 +74,8 @@ pub struct Results {
     pub(crate) tensors: Vec<Tensor>,
     /// Findings that are no errors.
     pub warnings: Diagnostics,
+    /// What the simulator found out: simulated time, and where it went. Only [`Mode::Sim`] has one.
+    pub report: Option<Box<SimReport>>,
 }
 
 impl Results {
@@ -134,7 +138,10 @@ impl Specialization {
             Mode::Eager => How::Eager(self.clone()),
             Mode::Interp => How::Interp(Box::new(verified)),
             Mode::Host => host(&verified)?,
-            Mode::Sim => return Err(unavailable("the simulator is not part of this build")),
+            Mode::Sim => {
+                let compiled = nki_backend::device::compile(&verified, &Default::default())?;
+                How::Sim(Box::new(nki_sim::verify(compiled.program)?))
+            }
         };
         Ok(Executable { how, mode, target, results, names, warnings })
     }
@@ -191,24 +198,32 @@ impl Executable {
     /// `nki::argument` if they do not match the signature; what goes wrong while running, with its place.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Results, Diagnostics> {
         let mut warnings = self.warnings.clone();
+        let mut report = None;
         let outputs = match &self.how {
             How::Eager(s) => {
                 let outcome = s.run_eagerly(self.target, inputs)?;
                 warnings.extend(outcome.warnings);
-                return Ok(Results { names: self.names.clone(), tensors: outcome.tensors, warnings });
+                let (names, tensors) = (self.names.clone(), outcome.tensors);
+                return Ok(Results { names, tensors, warnings, report: None });
             }
             How::Interp(v) => {
-                let outcome = run_kernel(v.kernel(), self.target, inputs, &InterpOptions::default())?;
+                let outcome = run_with_warnings(v, inputs, &InterpOptions::default())?;
                 warnings.extend(outcome.warnings);
                 outcome.outputs
             }
             #[cfg(feature = "jit")]
             How::Host(k) => k.run(inputs)?,
+            How::Sim(p) => {
+                let outcome = nki_sim::run(p, inputs, &SimOptions::default())?;
+                warnings.extend(outcome.warnings);
+                report = Some(Box::new(outcome.report));
+                outcome.outputs
+            }
         };
         let mut outputs: Vec<Option<Tensor>> = outputs.into_iter().map(Some).collect();
         let tensors =
             self.results.iter().filter_map(|&i| outputs.get_mut(i).and_then(Option::take)).collect();
-        Ok(Results { names: self.names.clone(), tensors, warnings })
+        Ok(Results { names: self.names.clone(), tensors, warnings, report })
     }
 }
 

@@ -13,7 +13,7 @@ fn tensor(dtype: DType, shape: &[usize], seed: usize) -> Tensor {
     from_f64(dtype, shape, &values(shape.iter().product(), seed)).unwrap()
 }
 
-const MODES: [Mode; 3] = [Mode::Eager, Mode::Interp, Mode::Host];
+const MODES: [Mode; 4] = Mode::ALL;
 
 #[nki::kernel]
 fn matmul<T: Float>(nc: Nc, lhs_t: Hbm<T>, rhs: Hbm<T>) -> Hbm<T> {
@@ -78,7 +78,7 @@ macro_rules! unary {
                 }
                 runs.push(got[0].clone());
             }
-            assert!(runs[0] == runs[1], "eager and interpreter agree bit for bit");
+            assert!(runs[0] == runs[1] && runs[1] == runs[3], "eager, interpreter and simulator agree bit for bit");
         }
     )*};
 }
