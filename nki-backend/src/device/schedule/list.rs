@@ -288,7 +288,10 @@ impl Scheduler<'_, '_> {
                 break;
             }
             u.pending.pop();
-            u.ready.push(Reverse((self.rank[k as usize], k)));
+            // Another unit may have taken it while it waited behind others here.
+            if !self.issued[k as usize] {
+                u.ready.push(Reverse((self.rank[k as usize], k)));
+            }
         }
     }
 
