@@ -232,6 +232,10 @@ impl Scheduler<'_, '_> {
             let (now, unit) = best?;
             self.mature(unit, now);
             let Some(k) = self.take(unit) else { continue };
+            // Maturing may have brought up an item that another unit has taken in the meantime.
+            if self.issued[k as usize] {
+                continue;
+            }
             if self.holders[k as usize] > 1 && self.better_elsewhere(k, unit, now) {
                 self.holders[k as usize] -= 1;
                 continue;
