@@ -15,6 +15,8 @@ extern crate self as nki;
 pub mod args;
 mod axes;
 pub mod check;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 mod elem;
 mod idx;

@@ -267,7 +267,7 @@ fn parse_shape(text: &str, dims: &str) -> Result<Vec<usize>, Diagnostics> {
 }
 
 /// A dtype by our name or NKI's, or a sentence about what is wrong.
-pub(super) fn parse_dtype(name: &str) -> Result<DType, String> {
+pub fn parse_dtype(name: &str) -> Result<DType, String> {
     let names: Vec<&str> = DType::all().flat_map(|d| [d.name(), d.nki_name()]).collect();
     name.parse().map_err(|()| format!("unknown dtype `{name}`{}", did_you_mean(name, names)))
 }

@@ -17,7 +17,7 @@ mod suggest;
 pub use array::{Array, Element};
 pub use element::{from_f64, to_f64};
 pub use file::{Sink, write_file};
-pub use generate::Generator;
+pub use generate::{Generator, parse_dtype};
 pub use suggest::{closest, did_you_mean};
 
 use file::FileRef;

@@ -1,5 +1,13 @@
 //! Checking kernels: every way of running, against each other and against an independent reference.
 
 mod compare;
+mod contract;
+mod prepared;
+mod problem;
+mod run;
 
 pub use compare::{Bits, Comparison, Element, Tolerance, compare, compare_bits};
+pub use contract::{Case, Contract, Inputs, ResultRule, TensorRule, sweep};
+pub use prepared::{Mode, Prepared, Ran};
+pub use problem::{Given, Problem};
+pub use run::{Item, Plan, Report, Verdict};

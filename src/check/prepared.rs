@@ -1,0 +1,185 @@
+//! A kernel with data that has passed the gate, and the ways of running it.
+
+use super::problem::Problem;
+use nki_backend::device::{CompileOptions, Compiled, compile};
+use nki_ir::interp::InterpOptions;
+use nki_ir::verify::{Verified, accumulate, verify};
+use nki_ir::{Diagnostics, Kernel, Target, Tensor};
+use nki_sim::{SimOptions, SimReport};
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// A way of running a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// The interpreter of tile IR: the reference of the others.
+    Interp,
+    /// The compiled program on the simulated machine.
+    Sim,
+    /// Native code.
+    Host,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: &'static [Mode] = &[Mode::Interp, Mode::Sim, Mode::Host];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Interp => "interp",
+            Mode::Sim => "sim",
+            Mode::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let names = || Mode::ALL.iter().map(|m| m.name());
+        Mode::ALL.iter().copied().find(|m| m.name() == s).ok_or_else(|| {
+            let hint = crate::args::did_you_mean(s, names());
+            format!("`{s}` is not a mode{hint} (modes: {})", names().collect::<Vec<_>>().join(", "))
+        })
+    }
+}
+
+/// A kernel that may be run, with its arguments.
+pub struct Prepared {
+    verified: Verified,
+    inputs: Vec<Tensor>,
+    /// Name of each result and its position among the kernel's outputs.
+    results: Vec<(String, usize)>,
+    /// Findings of the trace and of the gate that are no errors.
+    pub warnings: Diagnostics,
+}
+
+/// What a run gave.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Results by name, in the order in which the kernel returns them.
+    pub results: Vec<(String, Tensor)>,
+    /// Real time of the run itself, without preparation.
+    pub took: Duration,
+    /// What the simulator reports.
+    pub report: Option<SimReport>,
+}
+
+impl Prepared {
+    /// Traces a kernel and puts it through the gate.
+    ///
+    /// # Errors
+    /// What the trace or the gate finds.
+    pub fn of(problem: &Problem, target: Target) -> Result<Prepared, Diagnostics> {
+        let traced = problem.specialize()?.trace()?;
+        let rules = problem.contract.map_or(&[][..], |c| c.results);
+        let outputs: Vec<String> = traced.kernel.outputs().map(|(_, b)| b.name.clone()).collect();
+        let named = traced.results.iter().enumerate().map(|(i, &at)| {
+            let name = rules.get(i).map_or_else(|| outputs[at].clone(), |r| r.name.to_string());
+            (name, at)
+        });
+        let results = named.collect();
+        let mut warnings = traced.warnings;
+        let verified = gate(traced.kernel, target, &mut warnings)?;
+        let inputs = problem.tensors.iter().map(|(_, t)| t.clone()).collect();
+        Ok(Prepared { verified, inputs, results, warnings })
+    }
+
+    /// Puts a kernel that was read from a file through the gate.
+    ///
+    /// # Errors
+    /// What the gate finds.
+    pub fn from_ir(kernel: Kernel, inputs: Vec<Tensor>, target: Target) -> Result<Prepared, Diagnostics> {
+        let results = kernel.outputs().enumerate().map(|(i, (_, b))| (b.name.clone(), i)).collect();
+        let mut warnings = Diagnostics::new();
+        let verified = gate(kernel, target, &mut warnings)?;
+        Ok(Prepared { verified, inputs, results, warnings })
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        self.verified.kernel()
+    }
+
+    /// The target that the kernel was checked for.
+    pub fn target(&self) -> Target {
+        self.verified.target()
+    }
+
+    /// The kernel, compiled for its target.
+    ///
+    /// # Errors
+    /// What the device compiler finds: capacities above all.
+    pub fn compile(&self) -> Result<Compiled, Diagnostics> {
+        compile(&self.verified, &CompileOptions::default())
+    }
+
+    /// Runs it one way.
+    ///
+    /// # Errors
+    /// What goes wrong while compiling or running.
+    pub fn run(&self, mode: Mode) -> Result<Ran, Diagnostics> {
+        let (mut took, mut report) = (Duration::ZERO, None);
+        let outputs = match mode {
+            Mode::Interp => {
+                let start = Instant::now();
+                let options = InterpOptions::default();
+                let outputs = nki_ir::interp::run(&self.verified, &self.inputs, &options)?;
+                took = start.elapsed();
+                outputs
+            }
+            Mode::Sim => {
+                let program = nki_sim::verify(self.compile()?.program)?;
+                let start = Instant::now();
+                let simulated = nki_sim::run(&program, &self.inputs, &SimOptions::default())?;
+                took = start.elapsed();
+                report = Some(simulated.report);
+                simulated.outputs
+            }
+            Mode::Host => self.run_native(&mut took)?,
+        };
+        let mut outputs: Vec<Option<Tensor>> = outputs.into_iter().map(Some).collect();
+        let take = |(name, at): &(String, usize)| {
+            let tensor = outputs.get_mut(*at).and_then(Option::take);
+            tensor.map(|t| (name.clone(), t))
+        };
+        let results = self.results.iter().filter_map(take).collect();
+        Ok(Ran { results, took, report })
+    }
+
+    #[cfg(feature = "jit")]
+    fn run_native(&self, took: &mut Duration) -> Result<Vec<Tensor>, Diagnostics> {
+        let native = nki_backend::host::compile(&self.verified, &Default::default())?;
+        let start = Instant::now();
+        let outputs = native.run(&self.inputs)?;
+        *took = start.elapsed();
+        Ok(outputs)
+    }
+
+    #[cfg(not(feature = "jit"))]
+    fn run_native(&self, _: &mut Duration) -> Result<Vec<Tensor>, Diagnostics> {
+        Err(nki_ir::Diagnostic::error(nki_ir::Code::Limit, "this build has no native execution")
+            .help("enable the feature `jit` of crate `nki`")
+            .into())
+    }
+}
+
+/// Decides what automatic matmuls do, and verifies.
+fn gate(mut kernel: Kernel, target: Target, warnings: &mut Diagnostics) -> Result<Verified, Diagnostics> {
+    let found = accumulate::resolve(&mut kernel, target);
+    if found.has_errors() {
+        return Err(found);
+    }
+    warnings.extend(found);
+    let verified = verify(kernel, target)?;
+    warnings.extend(verified.warnings().clone());
+    Ok(verified)
+}

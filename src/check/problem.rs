@@ -1,0 +1,275 @@
+//! A kernel with all its arguments: what was given, and what the contract fills in.
+
+use super::contract::{Contract, Inputs};
+use crate::args::{Source, did_you_mean, to_f64};
+use crate::registry::Arguments;
+use crate::{KernelInfo, ParamKind, Specialization};
+use nki_ir::{Code, DType, Diagnostic, Diagnostics, Tensor};
+use std::collections::BTreeMap;
+
+/// What is given for a kernel; everything else has defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Name and text of tensors and configuration values.
+    pub args: Vec<(String, String)>,
+    /// Named dimensions.
+    pub dims: Vec<(String, usize)>,
+    pub dtype: Option<DType>,
+    pub seed: u64,
+}
+
+/// A kernel with data.
+pub struct Problem {
+    pub kernel: &'static KernelInfo,
+    pub contract: Option<&'static Contract>,
+    pub dtype: DType,
+    /// Named dimensions, in the contract's order.
+    pub dims: Vec<(&'static str, usize)>,
+    /// Arguments, in the kernel's order.
+    pub tensors: Vec<(&'static str, Tensor)>,
+    /// Configuration values that were given.
+    pub values: Vec<(String, String)>,
+}
+
+fn fail<T>(code: Code, text: String, help: Option<String>) -> Result<T, Diagnostics> {
+    let d = Diagnostic::error(code, text);
+    Err(help.into_iter().fold(d, Diagnostic::help).into())
+}
+
+impl Problem {
+    /// Completes what is given.
+    ///
+    /// # Errors
+    /// `nki::usage`: unknown names, malformed values. `nki::argument`: shapes that contradict each other, tensors without a
+    /// value. `nki::file`: a file that cannot be read.
+    pub fn new(kernel: &'static KernelInfo, given: &Given) -> Result<Problem, Diagnostics> {
+        let contract = Contract::of(kernel);
+        let (sources, values) = sort_arguments(kernel, contract, given)?;
+        let mut shapes = Shapes::new(kernel, contract, given)?;
+        let first = sources.iter().find_map(|(name, s)| match s {
+            Source::Generator(g) if !has_own_dtype(contract, name) => g.dtype,
+            _ => None,
+        });
+        let mut dtype = given.dtype.or(first);
+        let mut tensors: BTreeMap<&'static str, Tensor> = BTreeMap::new();
+        // Files first: what they hold decides dtype and dimensions for the rest.
+        for (name, source) in &sources {
+            if let Source::File(file) = source {
+                let tensor = file.read(name)?;
+                shapes.bind(name, &tensor.shape)?;
+                if !has_own_dtype(contract, name) {
+                    dtype = dtype.or(Some(tensor.dtype));
+                }
+                tensors.insert(name, tensor);
+            }
+        }
+        for (name, source) in &sources {
+            if let Source::Generator(g) = source {
+                g.shape.as_ref().map_or(Ok(()), |shape| shapes.bind(name, shape))?;
+            }
+        }
+        let fallback = contract.and_then(|c| c.dtypes.first().copied()).unwrap_or(DType::F32);
+        let dtype = dtype.unwrap_or(fallback);
+        for (i, (name, source)) in generators(kernel, contract, &sources)?.into_iter().enumerate() {
+            // Parameters without a seed of their own must not hold the same numbers.
+            let seed = given.seed.wrapping_add((i as u64) << 32);
+            let own = contract.and_then(|c| c.tensor(name)).and_then(|t| t.dtype);
+            if let Some(Source::Generator(g)) = source {
+                let shape = match &g.shape {
+                    Some(shape) => shape.clone(),
+                    None => shapes.of(name)?,
+                };
+                tensors.insert(name, g.tensor(own.unwrap_or(dtype), &shape, seed)?);
+            }
+        }
+        let order = kernel.params.iter().filter_map(|p| tensors.remove_entry(p.name)).collect();
+        Ok(Problem { kernel, contract, dtype, dims: shapes.complete(), tensors: order, values })
+    }
+
+    /// The kernel, specialised to the arguments.
+    ///
+    /// # Errors
+    /// What the kernel's signature does not take.
+    pub fn specialize(&self) -> Result<Specialization, Diagnostics> {
+        let Some(launch) = self.kernel.launch else {
+            let text = format!("`{}` has parameters that cannot be given by name", self.kernel.name);
+            return fail(Code::Usage, text, Some("call it from another kernel, or from Rust".into()));
+        };
+        let mut arguments = Arguments::new();
+        for (name, tensor) in &self.tensors {
+            arguments = arguments.tensor(name, tensor.clone());
+        }
+        for (name, text) in &self.values {
+            arguments = arguments.value(name, text);
+        }
+        launch(&arguments)
+    }
+
+    /// The arguments as the reference sees them; `None` without a contract.
+    pub fn inputs(&self) -> Option<Inputs> {
+        self.contract?;
+        let fields = self.kernel.params.iter().flat_map(|p| (p.fields)(p.name));
+        let mut values: BTreeMap<String, String> =
+            fields.map(|f| (f.name.to_string(), f.default.clone())).collect();
+        values.extend(self.values.iter().cloned());
+        Some(Inputs {
+            dims: self.dims.iter().map(|(n, d)| (n.to_string(), *d)).collect(),
+            tensors: self.tensors.iter().map(|(n, t)| (n.to_string(), to_f64(t))).collect(),
+            values,
+        })
+    }
+
+    /// One line: dtype, dimensions or shapes, configuration.
+    pub fn describe(&self) -> String {
+        let mut parts = vec![self.dtype.to_string()];
+        if self.dims.is_empty() {
+            parts.extend(self.tensors.iter().map(|(n, t)| format!("{n}={}{:?}", t.dtype, t.shape)));
+        } else {
+            parts.extend(self.dims.iter().map(|(n, d)| format!("{n}={d}")));
+        }
+        parts.extend(self.values.iter().map(|(n, v)| format!("{n}={v}")));
+        parts.join(" ")
+    }
+}
+
+fn has_own_dtype(contract: Option<&Contract>, name: &str) -> bool {
+    contract.and_then(|c| c.tensor(name)).is_some_and(|t| t.dtype.is_some())
+}
+
+type Sources = Vec<(&'static str, Source)>;
+
+/// Tells tensors from configuration values.
+fn sort_arguments(
+    kernel: &'static KernelInfo,
+    contract: Option<&Contract>,
+    given: &Given,
+) -> Result<(Sources, Vec<(String, String)>), Diagnostics> {
+    let tensor = |n: &str| {
+        let p = kernel.params.iter().find(|p| p.name == n)?;
+        matches!(p.kind, ParamKind::Tensor { .. }).then_some(p.name)
+    };
+    let mut values: Vec<String> = Vec::new();
+    for p in kernel.params.iter().filter(|p| p.kind == ParamKind::Value) {
+        let fields = (p.fields)(p.name);
+        values.extend(fields.iter().map(|f| f.name.to_string()));
+        if fields.is_empty() {
+            values.push(p.name.to_string());
+        }
+    }
+    let (mut sources, mut texts): (Sources, Vec<(String, String)>) = (Vec::new(), Vec::new());
+    for (name, text) in &given.args {
+        if sources.iter().any(|s| s.0 == name) || texts.iter().any(|t| &t.0 == name) {
+            return fail(Code::Usage, format!("argument `{name}` is given twice"), None);
+        }
+        if let Some(name) = tensor(name) {
+            sources.push((name, text.parse()?));
+        } else if values.contains(name) {
+            texts.push((name.clone(), text.clone()));
+        } else {
+            let names = kernel.params.iter().map(|p| p.name).chain(values.iter().map(String::as_str));
+            let hint = did_you_mean(name, names);
+            let dim = contract.is_some_and(|c| c.dims.iter().any(|d| d.0 == name));
+            let help = dim.then(|| format!("`{name}` is a dimension: `--dim {name}={text}`"));
+            let help = help.or_else(|| Some(format!("`nki list {}` shows the parameters", kernel.name)));
+            return fail(Code::Usage, format!("`{}` has no parameter `{name}`{hint}", kernel.name), help);
+        }
+    }
+    Ok((sources, texts))
+}
+
+/// For every tensor parameter what generates it: as given, or by the contract. `None`: it comes from a file, or is absent.
+fn generators(
+    kernel: &'static KernelInfo,
+    contract: Option<&'static Contract>,
+    sources: &Sources,
+) -> Result<Vec<(&'static str, Option<Source>)>, Diagnostics> {
+    let mut all = Vec::new();
+    for p in kernel.params {
+        let ParamKind::Tensor { optional, .. } = p.kind else { continue };
+        let rule = contract.and_then(|c| c.tensor(p.name));
+        let source = match (sources.iter().find(|s| s.0 == p.name), rule) {
+            (Some((_, source)), _) => Some(source.clone()),
+            (None, Some(rule)) if !rule.optional => Some(rule.generator.parse()?),
+            (None, None) if !optional => {
+                let text = format!("the tensor argument `{}` of `{}` is missing", p.name, kernel.name);
+                let help = format!("`--arg {0}=normal:f32[128,512]@1` or `--arg {0}=FILE.npy`", p.name);
+                return fail(Code::Argument, text, Some(help));
+            }
+            (None, _) => None,
+        };
+        all.push((p.name, source.filter(|s| matches!(s, Source::Generator(_)))));
+    }
+    Ok(all)
+}
+
+/// The named dimensions, as far as they are known.
+struct Shapes {
+    kernel: &'static str,
+    contract: Option<&'static Contract>,
+    /// Size, and what said so.
+    known: BTreeMap<&'static str, (usize, String)>,
+}
+
+impl Shapes {
+    fn new(
+        kernel: &KernelInfo,
+        contract: Option<&'static Contract>,
+        given: &Given,
+    ) -> Result<Shapes, Diagnostics> {
+        let mut known = BTreeMap::new();
+        let names = || contract.iter().flat_map(|c| c.dims.iter().map(|d| d.0));
+        for (name, size) in &given.dims {
+            let Some(name) = names().find(|n| n == name) else {
+                let list: Vec<&str> = names().collect();
+                let hint = did_you_mean(name, names());
+                let text = format!("`{}` has no dimension `{name}`{hint}", kernel.name);
+                return fail(Code::Usage, text, Some(format!("its dimensions: {}", list.join(", "))));
+            };
+            known.insert(name, (*size, format!("--dim {name}={size}")));
+        }
+        Ok(Shapes { kernel: kernel.name, contract, known })
+    }
+
+    /// Learns dimensions from the shape of a tensor that is given.
+    fn bind(&mut self, name: &str, shape: &[usize]) -> Result<(), Diagnostics> {
+        let Some(contract) = self.contract else { return Ok(()) };
+        let Some(rule) = contract.tensor(name) else { return Ok(()) };
+        let wants = || format!("`{name}` of `{}` has the shape [{}]", self.kernel, rule.shape.join(", "));
+        if rule.shape.len() != shape.len() {
+            return fail(Code::Argument, format!("{}, the given tensor {shape:?}", wants()), None);
+        }
+        for (dim, &size) in rule.shape.iter().zip(shape) {
+            let fixed = dim.parse::<usize>().ok().map(|n| (n, format!("the kernel, which takes {n}")));
+            let before = fixed.as_ref().or_else(|| self.known.get(dim));
+            match before {
+                Some((n, why)) if *n != size => {
+                    let text = format!("{}: `{dim}` is {size} in {shape:?} but {n} by {why}", wants());
+                    return fail(Code::Argument, text, None);
+                }
+                Some(_) => {}
+                None => {
+                    self.known.insert(dim, (size, format!("`{name}` {shape:?}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The shape of a tensor.
+    fn of(&self, name: &str) -> Result<Vec<usize>, Diagnostics> {
+        let Some(rule) = self.contract.and_then(|c| c.tensor(name)) else {
+            let text = format!("the shape of `{name}` is not known");
+            return fail(Code::Argument, text, Some(format!("write it: `--arg {name}=normal:f32[128,512]`")));
+        };
+        Ok(rule.shape.iter().map(|dim| dim.parse().unwrap_or_else(|_| self.size(dim))).collect())
+    }
+
+    fn size(&self, dim: &str) -> usize {
+        let default = || self.contract.and_then(|c| c.dims.iter().find(|d| d.0 == dim)).map(|d| d.1);
+        self.known.get(dim).map(|k| k.0).or_else(default).expect("a contract lists every dimension it uses")
+    }
+
+    fn complete(&self) -> Vec<(&'static str, usize)> {
+        self.contract.iter().flat_map(|c| c.dims).map(|(name, _)| (*name, self.size(name))).collect()
+    }
+}

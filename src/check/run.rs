@@ -1,0 +1,142 @@
+//! Running cases every way and judging the results.
+
+use super::compare::{Bits, Comparison, compare, compare_bits};
+use super::contract::{Case, Contract};
+use super::prepared::{Mode, Prepared, Ran};
+use super::problem::{Given, Problem};
+use nki_ir::{DType, Diagnostics, Target};
+use std::time::Duration;
+
+/// What to check, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub modes: Vec<Mode>,
+    pub target: Target,
+    pub seeds: Vec<u64>,
+    /// `None`: each case's, or the contract's.
+    pub dtypes: Option<Vec<DType>>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan { modes: Mode::ALL.to_vec(), target: Target::Trn2, seeds: vec![0], dtypes: None }
+    }
+}
+
+/// One case in one dtype with one seed.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub contract: &'static Contract,
+    pub given: Given,
+    pub nan_matches: bool,
+}
+
+/// How one way of running went.
+#[derive(Debug)]
+pub struct Verdict {
+    pub mode: Mode,
+    pub took: Duration,
+    /// Against the reference, by result.
+    pub accuracy: Vec<(String, Comparison)>,
+    /// Against the interpreter, by result; empty for the interpreter itself.
+    pub bits: Vec<(String, Bits)>,
+}
+
+impl Verdict {
+    /// Whether the results are right: close enough to the reference, and for all but native code equal to the
+    /// interpreter's in every bit.
+    pub fn passed(&self) -> bool {
+        let exact = self.mode == Mode::Host || self.bits.iter().all(|(_, b)| b.equal());
+        exact && self.accuracy.iter().all(|(_, c)| c.passed())
+    }
+}
+
+/// How an item went.
+#[derive(Debug)]
+pub struct Report {
+    pub kernel: &'static str,
+    /// Dtype, dimensions, configuration.
+    pub what: String,
+    pub seed: u64,
+    pub verdicts: Vec<Verdict>,
+    /// What could not be run, and why.
+    pub failures: Vec<(Option<Mode>, Diagnostics)>,
+}
+
+impl Report {
+    /// Whether everything ran and was right.
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty() && self.verdicts.iter().all(Verdict::passed)
+    }
+}
+
+impl Plan {
+    /// The items of a contract's cases, in order.
+    pub fn items(&self, contract: &'static Contract, cases: &[Case]) -> Vec<Item> {
+        let mut items = Vec::new();
+        for case in cases {
+            let own = if case.dtypes.is_empty() { contract.dtypes } else { &case.dtypes };
+            let chosen = self.dtypes.as_deref().unwrap_or(own);
+            for &dtype in own.iter().filter(|d| chosen.contains(d)) {
+                for &seed in &self.seeds {
+                    let given = Given {
+                        args: case.args.iter().map(|(n, v)| (n.to_string(), v.clone())).collect(),
+                        dims: case.dims.iter().map(|(n, d)| (n.to_string(), *d)).collect(),
+                        dtype: Some(dtype),
+                        seed,
+                    };
+                    items.push(Item { contract, given, nan_matches: case.nan_matches });
+                }
+            }
+        }
+        items
+    }
+
+    /// Runs one item every way.
+    pub fn run(&self, item: &Item) -> Report {
+        let kernel = item.contract.kernel.name;
+        let mut report =
+            Report { kernel, what: String::new(), seed: item.given.seed, verdicts: vec![], failures: vec![] };
+        let problem = match Problem::new(item.contract.kernel, &item.given) {
+            Ok(problem) => problem,
+            Err(e) => {
+                report.failures.push((None, e));
+                return report;
+            }
+        };
+        report.what = problem.describe();
+        match Prepared::of(&problem, self.target) {
+            Ok(prepared) => self.judge(item, &problem, &prepared, &mut report),
+            Err(e) => report.failures.push((None, e)),
+        }
+        report
+    }
+
+    fn judge(&self, item: &Item, problem: &Problem, prepared: &Prepared, report: &mut Report) {
+        let want = problem.inputs().map(|i| (item.contract.reference)(&i)).unwrap_or_default();
+        let mut tolerance = (item.contract.tolerance)(problem.dtype);
+        tolerance.nan_matches |= item.nan_matches;
+        // The interpreter comes first: the others are compared with it.
+        let mut modes = self.modes.clone();
+        modes.sort_by_key(|m| *m != Mode::Interp);
+        let mut first: Option<Ran> = None;
+        for mode in modes {
+            let ran = match prepared.run(mode) {
+                Ok(ran) => ran,
+                Err(e) => {
+                    report.failures.push((Some(mode), e));
+                    continue;
+                }
+            };
+            let accuracy = ran.results.iter().zip(&want);
+            let accuracy =
+                accuracy.map(|((n, got), want)| (n.clone(), compare(got, want, tolerance))).collect();
+            let bits = first.iter().flat_map(|f| f.results.iter().zip(&ran.results));
+            let bits = bits.map(|((n, a), (_, b))| (n.clone(), compare_bits(a, b))).collect();
+            report.verdicts.push(Verdict { mode, took: ran.took, accuracy, bits });
+            if mode == Mode::Interp {
+                first = Some(ran);
+            }
+        }
+    }
+}

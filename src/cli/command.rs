@@ -1,0 +1,169 @@
+//! The command line.
+
+use crate::check::{Given, Mode};
+use clap::{Args, Parser, Subcommand};
+use nki_ir::{DType, Target};
+
+/// Run, check, compile and simulate NeuronCore kernels written in Rust.
+#[derive(Parser)]
+#[command(name = "nki", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// List kernels, or show the parameters of one
+    List(List),
+    /// Run a kernel on data
+    Run(Run),
+    /// Run kernels every way and compare the results with each other and with the reference
+    Check(Check),
+    /// Explain an error code, with an example that fails and one that works
+    Explain(Explain),
+    /// Show the instructions: operands, engines, limits
+    Isa(Isa),
+    /// Show what this machine and this build can do
+    Doctor,
+}
+
+#[derive(Args)]
+pub struct List {
+    /// A kernel; all kernels if absent
+    pub kernel: Option<String>,
+}
+
+/// A kernel and its arguments.
+#[derive(Args)]
+#[command(after_help = VALUES)]
+pub struct Subject {
+    /// A kernel by name (see `nki list`), or a .nkir file
+    #[arg(value_name = "KERNEL|FILE.nkir")]
+    pub kernel: String,
+    /// A tensor or a configuration value; what is not given has a default
+    #[arg(long = "arg", short = 'a', value_name = "NAME=VALUE", value_parser = pair)]
+    pub args: Vec<(String, String)>,
+    /// Size of a named dimension
+    #[arg(long = "dim", short = 'd', value_name = "NAME=SIZE", value_parser = dim)]
+    pub dims: Vec<(String, usize)>,
+    /// Element type of tensors that do not say their own
+    #[arg(long, value_parser = dtype)]
+    pub dtype: Option<DType>,
+    /// Seed of generated tensors that do not say their own
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The machine to compile for: trn1, inf2, trn2, trn3
+    #[arg(long, default_value = "trn2", value_parser = target)]
+    pub target: Target,
+}
+
+const VALUES: &str = "\
+VALUES
+  normal:bf16[512,1024]@7   generated: KIND:DTYPE[SHAPE]@SEED, each part but the kind optional
+                            kinds: normal(mean,deviation) uniform(low,high) zeros ones full(x) iota(start,step) special
+  x.npy, x.npy:bf16         a NumPy file, as it is or converted
+  w.safetensors#NAME        a tensor of a .safetensors file
+  512, 1e-6, silu, none     a configuration value";
+
+impl Subject {
+    /// What is given, in the form that kernels are completed from.
+    pub fn given(&self) -> Given {
+        Given { args: self.args.clone(), dims: self.dims.clone(), dtype: self.dtype, seed: self.seed }
+    }
+}
+
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// How to run: interp, sim, host
+    #[arg(long, default_value = "host", value_parser = str::parse::<Mode>)]
+    pub mode: Mode,
+    /// Compare the results with the kernel's reference
+    #[arg(long)]
+    pub reference: bool,
+    /// Write results: FILE.npy, FILE.npy:f32, FILE.safetensors, NAME=FILE.npy
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// Kernels by name
+    #[arg(value_name = "KERNEL", required_unless_present = "all")]
+    pub kernels: Vec<String>,
+    /// Check every kernel
+    #[arg(long, conflicts_with = "kernels")]
+    pub all: bool,
+    /// Ways of running
+    #[arg(long = "mode", value_delimiter = ',', value_parser = str::parse::<Mode>)]
+    pub modes: Vec<Mode>,
+    /// Element types; the kernel's own if absent
+    #[arg(long = "dtype", value_delimiter = ',', value_parser = dtype)]
+    pub dtypes: Vec<DType>,
+    /// Sizes of named dimensions, comma-separated: every combination is checked instead of the kernel's own cases
+    #[arg(long = "dim", short = 'd', value_name = "NAME=SIZE,..", value_parser = dims)]
+    pub dims: Vec<(String, Vec<usize>)>,
+    /// A tensor or a configuration value for every case
+    #[arg(long = "arg", short = 'a', value_name = "NAME=VALUE", value_parser = pair)]
+    pub args: Vec<(String, String)>,
+    /// How many seeds to check each case with
+    #[arg(long, default_value_t = 1)]
+    pub seeds: u64,
+    /// The machine to compile for: trn1, inf2, trn2, trn3
+    #[arg(long, default_value = "trn2", value_parser = target)]
+    pub target: Target,
+}
+
+#[derive(Args)]
+pub struct Explain {
+    /// A code such as `psum_bank` or `nki::psum_bank`; all codes if absent
+    pub code: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Isa {
+    /// An instruction such as `nc_matmul`; all instructions if absent
+    pub instruction: Option<String>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("expected NAME=VALUE".to_string()),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a size"))
+}
+
+fn dim(text: &str) -> Result<(String, usize), String> {
+    let (name, value) = pair(text)?;
+    Ok((name, size(&value)?))
+}
+
+fn dims(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, values) = pair(text)?;
+    let sizes: Result<_, _> = values.split(',').map(size).collect();
+    Ok((name, sizes?))
+}
+
+fn dtype(text: &str) -> Result<DType, String> {
+    crate::args::parse_dtype(text)
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    text.parse().map_err(|()| {
+        let names = || Target::ALL.iter().map(|t| t.name());
+        format!(
+            "unknown target{} (targets: {})",
+            crate::args::did_you_mean(text, names()),
+            names().collect::<Vec<_>>().join(", ")
+        )
+    })
+}

@@ -1,0 +1,68 @@
+//! The `nki` command, as a library function: a crate with kernels of its own gets the same command from
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     nki::cli::main()
+//! }
+//! ```
+//!
+//! Every command prints text for people, or with `--json` one JSON object whose `schema` field names its format (see the
+//! book's chapter on the command line). Errors go to standard error. The exit status is 0 for success, 1 when something
+//! was found wrong (an error, a mismatch), 2 for misuse of the command line.
+
+mod check;
+mod command;
+mod context;
+mod doctor;
+mod explain;
+mod isa;
+mod list;
+mod run;
+mod subject;
+
+use clap::Parser;
+use command::{Cli, Command};
+use context::{Context, Outcome};
+use nki_ir::{Code, Diagnostics};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    run_with(std::env::args_os())
+}
+
+/// Runs a command line; `args` begins with the program's name. Prints to standard output and standard error.
+pub fn run_with(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are errors to clap, with exit code 0; failing to print them leaves nothing to say.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let context = Context::new(cli.json);
+    match dispatch(&context, &cli.command) {
+        Ok(outcome) => {
+            context.finish(&outcome);
+            if outcome.success { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(errors) => {
+            context.fail(&errors);
+            let misuse = errors.first_code() == Some(Code::Usage);
+            ExitCode::from(if misuse { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics> {
+    match command {
+        Command::List(args) => list::run(context, args),
+        Command::Run(args) => run::run(context, args),
+        Command::Check(args) => check::run(context, args),
+        Command::Explain(args) => explain::run(context, args),
+        Command::Isa(args) => isa::run(context, args),
+        Command::Doctor => doctor::run(context),
+    }
+}
