@@ -1,7 +1,7 @@
 //! Kernels for Trainium-class NeuronCores, written in the language of crate `nki`.
 //!
 //! One folder a kernel: `kernel.rs` (the annotated function), `reference.rs` (what it computes, in plain `f64`),
-//! `tests.rs`, and `DESIGN.md` (how it uses the machine, and why).
+//! `tests.rs`, and `DESIGN.md` (how it uses the machine, and why). [`strip`] holds what several of them share.
 #![forbid(unsafe_code)]
 
 pub mod add;
@@ -9,3 +9,4 @@ pub mod matmul;
 pub mod mlp;
 pub mod rmsnorm;
 pub mod softmax;
+pub mod strip;

@@ -1,3 +1,3 @@
-//! x
+//! `mlp`: what it computes.
 
 pub mod reference;

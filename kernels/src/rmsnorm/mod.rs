@@ -1,3 +1,3 @@
-//! x
+//! `rmsnorm`: what it computes.
 
 pub mod reference;

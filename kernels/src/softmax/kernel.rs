@@ -1,0 +1,92 @@
+//! Softmax over rows.
+
+use nki::prelude::*;
+
+/// How `softmax` cuts its rows.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct SoftmaxConfig {
+    /// Rows of up to this many columns stay on chip; wider ones pass through twice, in chunks of this size.
+    #[config(default = 8192)]
+    pub columns: usize,
+}
+
+/// `out[r, c] = exp(x[r, c] - max_r) / Σ_c exp(x[r, c] - max_r)`, in f32. A row of nothing but `-inf` gives zeros.
+#[nki::kernel]
+pub fn softmax<T: Float>(nc: Nc, x: Hbm<T>, cfg: SoftmaxConfig) -> Hbm<T> {
+    let [rows, columns] = x.dims();
+    ensure!(nc, columns > 0);
+    let out = nc.hbm([rows, columns]);
+    for r in nc.tiles(rows, 128) {
+        if columns <= cfg.columns {
+            let tile = nc.load(x.at((r, ..)));
+            let neg_max = negated_max(nc, tile);
+            let sum = nc.sbuf::<f32>([r.len(), 1]);
+            let e = nc.sbuf::<f32>([r.len(), columns]);
+            nc.activation(e, Act::Exp, tile).bias(neg_max).reduce(sum);
+            let scale = inverse(nc, sum);
+            let y = nc.sbuf::<T>([r.len(), columns]);
+            nc.tensor_scalar(y, e, Alu::Multiply, scale);
+            nc.store(out.at((r, ..)), y);
+        } else {
+            let (neg_max, sum) = running_max_and_sum(nc, x.at((r, ..)), cfg.columns);
+            let scale = inverse(nc, sum);
+            for c in nc.tiles(columns, cfg.columns) {
+                let tile = nc.load(x.at((r, c)));
+                let e = nc.sbuf::<f32>([r.len(), c.len()]);
+                nc.activation(e, Act::Exp, tile).bias(neg_max);
+                let y = nc.sbuf::<T>([r.len(), c.len()]);
+                nc.tensor_scalar(y, e, Alu::Multiply, scale);
+                nc.store(out.at((r, c)), y);
+            }
+        }
+    }
+    out
+}
+
+/// `-max` of each row, but finite where the whole row is `-inf`: `-inf + f32::MAX` is `-inf`, whose exponential is 0, while
+/// `-inf + inf` would be NaN.
+#[nki::kernel]
+fn negated_max<T: Float>(nc: Nc, tile: Tile<T>) -> Tile<f32> {
+    let highest = nc.sbuf::<f32>([tile.partitions(), 1]);
+    nc.tensor_reduce(highest, Alu::Maximum, tile).negate(true);
+    let neg_max = nc.sbuf::<f32>([tile.partitions(), 1]);
+    nc.tensor_scalar(neg_max, highest, Alu::Minimum, f32::MAX);
+    neg_max
+}
+
+/// `1 / sum`. A sum is at least 1, the maximum's own term, unless the row is `-inf` throughout; the small addend is lost in
+/// every other sum, and makes that one's inverse finite.
+#[nki::kernel]
+fn inverse(nc: Nc, sum: Tile<f32>) -> Tile<f32> {
+    let positive = nc.sbuf::<f32>([sum.partitions(), 1]);
+    nc.tensor_scalar(positive, sum, Alu::Add, 1e-30);
+    let inverse = nc.sbuf::<f32>([sum.partitions(), 1]);
+    nc.reciprocal(inverse, positive);
+    inverse
+}
+
+/// One pass over the chunks of each row: the running maximum, negated, and the sum of exponentials relative to it. When a
+/// chunk raises the maximum, the sum so far is scaled down by `exp(old - new)`.
+#[nki::kernel]
+fn running_max_and_sum<T: Float>(nc: Nc, x: Hbm<T>, chunk: usize) -> (Tile<f32>, Tile<f32>) {
+    let [rows, columns] = x.dims();
+    let neg_max = nc.sbuf::<f32>([rows, 1]);
+    let sum = nc.sbuf::<f32>([rows, 1]);
+    nc.memset(neg_max, f32::MAX.into());
+    nc.memset(sum, 0.0);
+    for c in nc.tiles(columns, chunk) {
+        let tile = nc.load(x.at((.., c)));
+        let neg_chunk = negated_max(nc, tile);
+        let neg_new = nc.sbuf::<f32>([rows, 1]);
+        nc.tensor_tensor(neg_new, neg_max, neg_chunk, Alu::Minimum);
+        // exp(old - new) with old = -neg_max.
+        let decay = nc.sbuf::<f32>([rows, 1]);
+        nc.activation(decay, Act::Exp, neg_max).scale(-1.0).bias(neg_new);
+        let chunk_sum = nc.sbuf::<f32>([rows, 1]);
+        let e = nc.sbuf::<f32>([rows, c.len()]);
+        nc.activation(e, Act::Exp, tile).bias(neg_new).reduce(chunk_sum);
+        nc.scalar_tensor_tensor(sum, sum, Alu::Multiply, decay, Alu::Add, chunk_sum);
+        nc.tensor_copy(neg_max, neg_new);
+    }
+    (neg_max, sum)
+}

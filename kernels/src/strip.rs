@@ -1,0 +1,26 @@
+//! Strips: matrices of any height on 128 partitions, and products of them.
+
+use nki::prelude::*;
+
+/// Loads `[rows, columns]` as a strip `[128, ⌈rows / 128⌉, columns]`: row `r` is on partition `r % 128`, at position
+/// `r / 128` of the middle axis. What is past the last row is never written.
+#[nki::kernel]
+pub fn strip<T: Float>(nc: Nc, matrix: Hbm<T>) -> Tile<T> {
+    let [rows, columns] = matrix.dims();
+    let strip = nc.sbuf::<T>([rows.min(128), rows.div_ceil(128), columns]);
+    for r in nc.tiles(rows, 128) {
+        nc.dma_copy(strip.at((0..r.len(), r.index(), ..)), matrix.at((r, ..)));
+    }
+    strip
+}
+
+/// `Σ_k left[k, m] · right[k, n]` over the `k` rows of two strips, for columns `m` (at most 128) and `n` (at most 512).
+#[nki::kernel]
+pub fn product<T: Float>(nc: Nc, left: Tile<T>, right: Tile<T>, k: usize, m: Block, n: Block) -> Acc {
+    let acc = nc.psum([m.len(), n.len()]);
+    for ki in nc.tiles(k, 128) {
+        let stationary = left.at((0..ki.len(), ki.index(), m));
+        nc.nc_matmul(acc, stationary, right.at((0..ki.len(), ki.index(), n)));
+    }
+    acc
+}

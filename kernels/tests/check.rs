@@ -1,0 +1,42 @@
+//! Every kernel's own cases, every way of running, against its reference.
+
+use nki::check::{Contract, Plan};
+use nki_kernels as _;
+
+fn check(name: &str) {
+    let contract = Contract::all().into_iter().find(|c| c.kernel.name == name).unwrap();
+    let plan = Plan::default();
+    let mut bad = Vec::new();
+    for item in plan.items(contract, &(contract.cases)()) {
+        let report = plan.run(&item);
+        if !report.passed() {
+            for (mode, e) in &report.failures {
+                bad.push(format!("{name} {} {mode:?}: {e}", report.what));
+            }
+            for v in report.verdicts.iter().filter(|v| !v.passed()) {
+                bad.push(format!("{name} {} {}: {:?} {:?}", report.what, v.mode, v.accuracy, v.bits));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{} of them\n{}", bad.len(), bad.join("\n"));
+}
+
+#[test]
+fn add() {
+    check("add");
+}
+
+#[test]
+fn matmul() {
+    check("matmul");
+}
+
+#[test]
+fn matmul_blocked() {
+    check("matmul_blocked");
+}
+
+#[test]
+fn softmax() {
+    check("softmax");
+}
