@@ -1,6 +1,7 @@
 //! Rust's number types that a matrix may hold.
 
 use crate::codec::{Bf16, Codec, F16, F32};
+use crate::gemm::{Columns, PackStrips};
 use crate::matmul::TileProduct;
 use crate::{Plain, Tier};
 use half::{bf16, f16};
@@ -19,9 +20,33 @@ pub(crate) trait Products: Sized {
     /// Whether the type is f32 itself, so that memory can be used as it lies.
     const IS_F32: bool = false;
 
+    /// Whether the type is bf16, of which some processors multiply pairs.
+    const PAIRS: bool = false;
+
     /// # Safety
     /// The contract of [`crate::matmul_raw`].
     unsafe fn tile_product(tier: Tier, product: TileProduct<Self>);
+    /// # Safety
+    /// The addresses of the kernel must be valid.
+    unsafe fn pack(tier: Tier, strips: PackStrips<Self>);
+    /// # Safety
+    /// The addresses of the kernel must be valid.
+    unsafe fn columns(tier: Tier, columns: Columns<Self>);
+}
+
+/// The methods of [`Products`]: not generic, so that this crate compiles them.
+macro_rules! kernels {
+    () => {
+        unsafe fn tile_product(tier: Tier, product: TileProduct<Self>) {
+            tier.run(product)
+        }
+        unsafe fn pack(tier: Tier, strips: PackStrips<Self>) {
+            tier.run(strips)
+        }
+        unsafe fn columns(tier: Tier, columns: Columns<Self>) {
+            tier.run(columns)
+        }
+    };
 }
 
 impl Element for f32 {
@@ -34,10 +59,7 @@ impl Element for f32 {
 impl Products for f32 {
     type Codec = F32;
     const IS_F32: bool = true;
-
-    unsafe fn tile_product(tier: Tier, product: TileProduct<f32>) {
-        tier.run(product)
-    }
+    kernels!();
 }
 
 impl Element for bf16 {
@@ -49,10 +71,8 @@ impl Element for bf16 {
 
 impl Products for bf16 {
     type Codec = Bf16;
-
-    unsafe fn tile_product(tier: Tier, product: TileProduct<bf16>) {
-        tier.run(product)
-    }
+    const PAIRS: bool = true;
+    kernels!();
 }
 
 impl Element for f16 {
@@ -64,8 +84,5 @@ impl Element for f16 {
 
 impl Products for f16 {
     type Codec = F16;
-
-    unsafe fn tile_product(tier: Tier, product: TileProduct<f16>) {
-        tier.run(product)
-    }
+    kernels!();
 }

@@ -17,10 +17,13 @@ mod binary;
 mod codec;
 mod convert;
 mod element;
+mod gemm;
 mod math;
 mod matmul;
 mod matrix;
+mod parallel;
 mod reduce;
+mod scratch;
 mod simd;
 mod tier;
 
@@ -29,8 +32,10 @@ pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_sl
 pub use binary::{Binary, Input, Operand, binary, binary_in_place, binary_raw};
 pub use convert::{Format, convert, narrow, narrow_raw, widen, widen_raw};
 pub use element::Element;
+pub use gemm::{Destination, Epilogue, Gemm, Side};
 pub use half::{bf16, f16};
 pub use matmul::{Combine, matmul, matmul_raw};
-pub use matrix::{MatMut, MatRef};
+pub use matrix::{MatMut, MatRef, StridedRef};
+pub use parallel::{Parallel, Serial, Threads};
 pub use reduce::{Reduction, activate_fold, activate_sum, fold, fold_rows, sum_interleaved};
 pub use tier::Tier;

@@ -80,6 +80,45 @@ impl Tier {
         }
     }
 
+    /// Number of 32-bit lanes that tiled kernels see.
+    pub(crate) fn lanes(self) -> usize {
+        match self.0 {
+            Kind::Portable => 4,
+            #[cfg(test)]
+            Kind::Wide => 16,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => 8,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 | Kind::Avx512Bf16 => 16,
+        }
+    }
+
+    /// Whether [`Tier::run_pairs`] gains anything: the processor multiplies pairs of bf16 numbers. In tests the wide
+    /// tier plays that part.
+    pub(crate) fn has_pair_dot(self) -> bool {
+        match self.0 {
+            #[cfg(test)]
+            Kind::Wide => true,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => true,
+            _ => false,
+        }
+    }
+
+    /// Runs a kernel that uses [`Simd::pair_dot`].
+    ///
+    /// # Safety
+    /// [`Tier::has_pair_dot`] must hold.
+    #[inline]
+    pub(crate) unsafe fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` makes this tier only after detecting all features of `run_avx512_bf16`.
+            Kind::Avx512Bf16 => unsafe { run_avx512_bf16(kernel) },
+            _ => self.run(kernel),
+        }
+    }
+
     /// Runs a kernel compiled for this instruction set.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -137,6 +176,15 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the features.
+    kernel.run(unsafe { Avx512::assume() })
+}
+
+/// # Safety
+/// The processor must have the features listed.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+unsafe fn run_avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the caller vouches for the features.
     kernel.run(unsafe { Avx512::assume() })
 }

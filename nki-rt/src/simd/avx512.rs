@@ -113,6 +113,18 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn pair_dot(self, acc: __m512, a: __m512i, b: __m512i) -> __m512 {
+        // SAFETY: the caller vouches for avx512bf16; the casts keep the bits.
+        unsafe {
+            _mm512_dpbf16_ps(
+                acc,
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            )
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_part(self, p: *const f32, n: usize) -> __m512 {
         // SAFETY: a masked load touches the first `n` lanes only, readable by the caller's promise.
         unsafe { _mm512_maskz_loadu_ps(first(n), p) }

@@ -115,6 +115,19 @@ pub(crate) trait Simd: Copy + 'static {
     /// `a * 2^n`, where `n` is the integer in the low bits of the mantissa of `magic`; `a` and the result are normal.
     fn scale_d(self, a: Self::D, magic: Self::D) -> Self::D;
 
+    /// `acc + a.low * b.low + a.high * b.high` of the bf16 halves of each lane. Here exact, low half first; an
+    /// instruction set may round otherwise and flush subnormals to zero.
+    ///
+    /// # Safety
+    /// [`crate::Tier::has_pair_dot`] must hold.
+    #[inline(always)]
+    unsafe fn pair_dot(self, acc: Self::F, a: Self::I, b: Self::I) -> Self::F {
+        let high = self.splat_i(0xFFFF_0000_u32 as i32);
+        let (a_low, b_low) = (self.of_bits(self.shl::<16>(a)), self.of_bits(self.shl::<16>(b)));
+        let (a_high, b_high) = (self.of_bits(self.and_i(a, high)), self.of_bits(self.and_i(b, high)));
+        self.fma(a_high, b_high, self.fma(a_low, b_low, acc))
+    }
+
     // -- memory. `n` lanes are read or written, the rest is zero; `n <= LANES`.
     /// # Safety
     /// `p` must be valid for reading `n` elements.

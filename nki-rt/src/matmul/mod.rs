@@ -7,9 +7,12 @@
 use crate::codec::Codec;
 use crate::element::Element;
 use crate::matrix::{MatMut, MatRef};
-use crate::simd::{MAX_LANES, Simd};
+use crate::scratch::Scratch;
+use crate::simd::Simd;
 use crate::tier::{Kernel, Tier};
-use std::cell::Cell;
+use tile::{Operand, Target, narrow_tile, tile};
+
+pub(crate) mod tile;
 
 /// What happens to the finished sum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,90 +92,6 @@ pub unsafe fn matmul_raw<T: Element>(
     unsafe { T::tile_product(tier, TileProduct { k, a, b, c }) }
 }
 
-/// A K-major operand: `k` rows of `cols` elements.
-struct Operand<T> {
-    data: *const T,
-    stride: usize,
-    cols: usize,
-}
-
-impl<T> Clone for Operand<T> {
-    #[inline(always)]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Operand<T> {}
-
-impl<T> Operand<T> {
-    /// The operand from column `col` on.
-    #[inline(always)]
-    unsafe fn skip_cols(self, col: usize) -> Self {
-        // SAFETY: the caller keeps `col` at or before the end of the columns, inside the first row.
-        Operand { data: unsafe { self.data.add(col) }, cols: self.cols - col, ..self }
-    }
-}
-
-/// Where sums go: element (m, n) at `m * row + n * col`.
-#[derive(Clone, Copy)]
-struct Target {
-    data: *mut f32,
-    row: usize,
-    col: usize,
-    combine: Combine,
-}
-
-impl Target {
-    #[inline(always)]
-    unsafe fn at(self, m: usize, n: usize) -> Self {
-        // SAFETY: the caller names an element of the target.
-        Target { data: unsafe { self.data.add(m * self.row + n * self.col) }, ..self }
-    }
-
-    /// Writes the first `rows` x `cols` of a register tile.
-    ///
-    /// # Safety
-    /// Those elements of the target must be writable.
-    #[inline(always)]
-    unsafe fn write<S: Simd, const MR: usize, const NV: usize>(
-        self,
-        s: S,
-        sums: &[[S::F; NV]; MR],
-        rows: usize,
-        cols: usize,
-    ) {
-        if rows == MR && cols == NV * S::LANES && self.col == 1 {
-            for (m, row) in sums.iter().enumerate() {
-                for (v, sum) in row.iter().enumerate() {
-                    // SAFETY: a full tile: row `m`, columns from `v * LANES`, are writable.
-                    unsafe {
-                        let p = self.data.add(m * self.row + v * S::LANES);
-                        let sum = if self.combine == Combine::Add { s.add(s.load(p), *sum) } else { *sum };
-                        s.store(p, sum);
-                    }
-                }
-            }
-            return;
-        }
-        for (m, row) in sums.iter().enumerate().take(rows) {
-            let mut line = [[0.0f32; MAX_LANES]; NV];
-            for (v, sum) in row.iter().enumerate() {
-                // SAFETY: LANES <= MAX_LANES elements of a local array.
-                unsafe { s.store(line[v].as_mut_ptr(), *sum) }
-            }
-            for n in 0..cols {
-                let sum = line[n / S::LANES][n % S::LANES];
-                // SAFETY: m < rows and n < cols, writable by the caller's promise.
-                unsafe {
-                    let p = self.data.add(m * self.row + n * self.col);
-                    *p = if self.combine == Combine::Add { *p + sum } else { sum };
-                }
-            }
-        }
-    }
-}
-
 /// The whole product, as a kernel. The pointers satisfy the contract of [`matmul_raw`].
 pub(crate) struct TileProduct<T> {
     k: usize,
@@ -207,65 +126,6 @@ impl<T: Element> Kernel for TileProduct<T> {
             }
         }
     }
-}
-
-/// One register tile: `MR` rows of `NV` vectors, `k` ascending.
-///
-/// # Safety
-/// `k` rows of `MR` elements of `a` and of `NV * LANES` of `b` must be readable.
-#[inline(always)]
-unsafe fn tile<S: Simd, A: Element, B: Element, const MR: usize, const NV: usize>(
-    s: S,
-    k: usize,
-    mut a: *const A,
-    a_stride: usize,
-    mut b: *const B,
-    b_stride: usize,
-) -> [[S::F; NV]; MR] {
-    let mut sums = [[s.splat(0.0); NV]; MR];
-    for _ in 0..k {
-        // SAFETY: row `k` of both operands is readable; the addresses after the last row are never read.
-        unsafe {
-            let mut row = [s.splat(0.0); NV];
-            for (v, lanes) in row.iter_mut().enumerate() {
-                *lanes = B::Codec::load(s, b.wrapping_add(v * S::LANES).cast());
-            }
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let x = s.splat((*a.wrapping_add(m)).widen());
-                for v in 0..NV {
-                    sums[v] = s.fma(x, row[v], sums[v]);
-                }
-            }
-        }
-        a = a.wrapping_add(a_stride);
-        b = b.wrapping_add(b_stride);
-    }
-    sums
-}
-
-/// As [`tile`] for one vector of `cols < LANES` columns.
-///
-/// # Safety
-/// `k` rows of `MR` elements of `a` and of `cols` of `b` must be readable.
-#[inline(always)]
-unsafe fn narrow_tile<S: Simd, T: Element, const MR: usize>(
-    s: S,
-    k: usize,
-    a: Operand<T>,
-    b: Operand<T>,
-) -> [[S::F; 1]; MR] {
-    let mut sums = [[s.splat(0.0); 1]; MR];
-    for k in 0..k {
-        // SAFETY: row `k` of both operands is readable.
-        unsafe {
-            let row = T::Codec::load_part(s, b.data.wrapping_add(k * b.stride).cast(), b.cols);
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let x = s.splat((*a.data.wrapping_add(k * a.stride + m)).widen());
-                sums[0] = s.fma(x, row, sums[0]);
-            }
-        }
-    }
-    sums
 }
 
 /// At most [`FEW`] rows: a matrix-vector product, or nearly. Enough accumulators to hide the latency of the
@@ -338,7 +198,7 @@ unsafe fn blocked<S: Simd, T: Element, const MR: usize, const NV: usize>(
     let strips = m.div_ceil(MR);
     let strip_len = k * MR;
     let mut scratch = Scratch::take(k * panel + (strips - in_place) * strip_len);
-    let (packed_b, packed_a) = scratch.0.split_at_mut(k * panel);
+    let (packed_b, packed_a) = scratch.numbers().split_at_mut(k * panel);
     for strip in in_place..strips {
         let to = &mut packed_a[(strip - in_place) * strip_len..][..strip_len];
         // SAFETY: strip * MR < m.
@@ -385,28 +245,6 @@ unsafe fn pack<S: Simd, T: Element>(s: S, k: usize, from: Operand<T>, width: usi
             }
         }
         row[n..].fill(0.0);
-    }
-}
-
-/// Working memory that a thread keeps between products.
-struct Scratch(Vec<f32>);
-
-thread_local! {
-    static KEPT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
-impl Scratch {
-    /// At least `len` elements, exactly `len` visible, of any content.
-    fn take(len: usize) -> Scratch {
-        let mut kept = KEPT.take();
-        kept.resize(len, 0.0);
-        Scratch(kept)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        KEPT.set(std::mem::take(&mut self.0));
     }
 }
 
