@@ -149,7 +149,12 @@ fn peak(
         PSUM_BYTES_PER_PARTITION
     });
     let mut ends: Vec<Vec<Buf>> = vec![Vec::new(); flat.steps.len()];
-    let here = |b: Buf| kernel.bufs[b].space == space && kernel.bufs[b].kind == BufKind::Private;
+    // A tile that can never fit is reported by itself.
+    let fits = |b: &BufData| space == Space::Sbuf || b.row_bytes() <= PSUM_BYTES_PER_PARTITION.into();
+    let here = |b: Buf| {
+        let data = &kernel.bufs[b];
+        data.space == space && data.kind == BufKind::Private && fits(data)
+    };
     for buf in kernel.bufs.keys().filter(|b| here(*b)) {
         if let Some((_, end)) = live[buf.index()] {
             ends[end.min(flat.steps.len() - 1)].push(buf);
@@ -190,17 +195,14 @@ fn report(
 ) {
     let sbuf = space == Space::Sbuf;
     let rule = if sbuf { &rules::SBUF } else { &rules::PSUM };
+    let together = match tiles {
+        [one] => format!("`{}` needs", kernel.bufs[*one].name),
+        _ => format!("{} tiles live at once need", tiles.len()),
+    };
     let message = if sbuf {
-        format!(
-            "SBUF: {} tiles live at once need {need} bytes per partition, {target} has {limit}",
-            tiles.len()
-        )
+        format!("SBUF: {together} {need} bytes per partition, {target} has {limit}")
     } else {
-        format!(
-            "PSUM: {} tiles live at once need {} banks, there are {PSUM_BANKS}",
-            tiles.len(),
-            need / u64::from(PSUM_BANK_BYTES)
-        )
+        format!("PSUM: {together} {} banks, there are {PSUM_BANKS}", need / u64::from(PSUM_BANK_BYTES))
     };
     let loc = match flat.steps[at] {
         Step::Alloc(b) => kernel.bufs[b].loc,

@@ -221,7 +221,7 @@ impl<'a> Flow<'a> {
         let later = self.ever[view.buf.index()].as_ref().is_some_and(|m| m.any(&whole(buf), |_, _, w| w));
         let what = match (nothing, later) {
             (true, _) => "nothing has been written to it".to_string(),
-            _ => format!("element {:?} is never written before", element(buf, byte)),
+            _ => format!("element {:?} has not been written", element(buf, byte)),
         };
         let message = format!("{}: {operand} `{}` is read, but {what}", data.op, buf.name);
         let d = violation(&rules::UNINITIALIZED, message).at(&self.kernel.locs, data.loc);

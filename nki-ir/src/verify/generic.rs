@@ -2,7 +2,6 @@
 
 use super::bounds::{Residues, Witness, extremes, witness};
 use super::context::{Arg, Cx};
-use super::overlap;
 use super::rules;
 use crate::affine::Affine;
 use crate::dtype::DType;
@@ -13,11 +12,18 @@ use crate::view::{Dynamic, Index, View};
 
 /// Checks the generic rules.
 pub fn check(cx: &Cx) {
-    engine(cx);
-    let mut inside = true;
+    let runs_here = engine(cx);
     for arg in cx.views() {
-        memory(cx, arg);
-        inside &= bounds(cx, arg.spec.name, arg.view, arg.buf);
+        memory(cx, arg, runs_here);
+        let engine_operand = arg.space().on_chip() && !is_dma(cx);
+        // Too many partitions leave every tile; that is not reported as out of bounds again.
+        let too_many = engine_operand && arg.parts() > PARTITIONS;
+        if (too_many || bounds(cx, arg.spec.name, arg.view, arg.buf)) && engine_operand {
+            partitions(cx, arg);
+        }
+        if engine_operand {
+            pattern(cx, arg);
+        }
         dtype(cx, arg);
         dynamic(cx, arg);
         if arg.is_dst() && arg.buf.kind == BufKind::Input {
@@ -25,23 +31,16 @@ pub fn check(cx: &Cx) {
                 .help("write to an output, or declare the argument as inout");
         }
     }
-    for arg in cx.views().filter(|a| a.space().on_chip() && !is_dma(cx)) {
-        partitions(cx, arg);
-        pattern(cx, arg);
-    }
     pairing(cx);
     operators(cx);
-    if inside {
-        overlap::check(cx);
-    }
 }
 
 fn is_dma(cx: &Cx) -> bool {
     cx.engine == Engine::Dma
 }
 
-/// G8 for the instruction, G14 for the engine asked for.
-fn engine(cx: &Cx) {
+/// G8 for the instruction, G14 for the engine asked for. Says whether the engine is one of the row's.
+fn engine(cx: &Cx) -> bool {
     let row = cx.row;
     let here: Vec<Engine> = row.engines_on(cx.generation()).collect();
     let list = |engines: &[Engine]| engines.iter().map(|e| e.name()).collect::<Vec<_>>().join(", ");
@@ -51,11 +50,13 @@ fn engine(cx: &Cx) {
     } else if cx.data.engine != Engine::Unknown && !here.contains(&cx.data.engine) {
         let message = format!("cannot run on {} (on {}: {})", cx.data.engine, cx.target, list(&here));
         cx.fail(&rules::ENGINE, message).help(format!("choose {}, or leave the engine open", here[0]));
+        return false;
     }
+    true
 }
 
 /// G5 and G6: the memories of the row, narrowed by the engine.
-fn memory(cx: &Cx, arg: &Arg) {
+fn memory(cx: &Cx, arg: &Arg, runs_here: bool) {
     let space = arg.space();
     if !arg.spec.memories.contains(space) {
         let rule = match (cx.engine, space) {
@@ -76,6 +77,7 @@ fn memory(cx: &Cx, arg: &Arg) {
         return;
     }
     let narrowed = match cx.engine {
+        _ if !runs_here => None,
         Engine::GpSimd if space == Space::Psum => {
             Some("run it on another engine, or copy the tile to SBUF first")
         }
@@ -86,8 +88,18 @@ fn memory(cx: &Cx, arg: &Arg) {
         _ => None,
     };
     if let Some(help) = narrowed {
-        let message = format!("{} is in {space}, which {} cannot {}", arg.name(), cx.engine, verb(arg));
+        let message =
+            format!("{} is in {space}, which {} cannot {}", arg.name(), called(cx.engine), verb(arg));
         cx.fail_arg(&rules::MEMORY_ENGINE, arg, message).help(help);
+    }
+}
+
+/// An engine in a sentence.
+pub fn called(engine: Engine) -> String {
+    match engine {
+        Engine::GpSimd => "GpSimd".into(),
+        Engine::Dma => "DMA".into(),
+        e => format!("the {e} engine"),
     }
 }
 
@@ -220,6 +232,12 @@ pub fn start_outside(cx: &Cx, arg: &Arg, legal: impl Fn(u32) -> bool) -> Option<
 
 /// G4 and 3.2: what an engine's access pattern can express.
 fn pattern(cx: &Cx, arg: &Arg) {
+    let limit = if arg.space() == Space::Psum { 4096 } else { 65536 };
+    if arg.n > limit {
+        let message = format!("{} has {} elements per partition, the limit is {limit}", arg.name(), arg.n);
+        cx.fail_arg(&rules::ELEMENTS, arg, message).help("split the free axis into smaller tiles");
+        return;
+    }
     let expressible = |dims: &[crate::view::Dim]| {
         dims.len() <= 4 && dims.iter().all(|d| d.count <= 65535 && i16::try_from(d.stride).is_ok())
     };
@@ -230,11 +248,6 @@ fn pattern(cx: &Cx, arg: &Arg) {
         cx.fail_arg(&rules::PATTERN, arg, message)
             .help("split the instruction, or copy the data into a dense tile with dma_copy first");
     }
-    let limit = if arg.space() == Space::Psum { 4096 } else { 65536 };
-    if arg.n > limit {
-        let message = format!("{} has {} elements per partition, the limit is {limit}", arg.name(), arg.n);
-        cx.fail_arg(&rules::ELEMENTS, arg, message).help("split the free axis into smaller tiles");
-    }
 }
 
 /// G3: tiles of kind `Tile` pair with the destination, per-partition operands have its partitions.
@@ -242,7 +255,8 @@ fn pairing(cx: &Cx) {
     let Some(lead) = cx.views().find(|a| a.spec.kind == OperandKind::Tile) else {
         return;
     };
-    for arg in cx.views() {
+    // A tensor in HBM has no partitions to compare; its memory is the error.
+    for arg in cx.views().filter(|a| a.space().on_chip() && lead.space().on_chip()) {
         match arg.spec.kind {
             OperandKind::Tile | OperandKind::TileOrScalar
                 if (arg.parts(), arg.n) != (lead.parts(), lead.n) =>
@@ -337,6 +351,10 @@ fn operators(cx: &Cx) {
 
 fn bitvec(cx: &Cx, ops: &[(&'static str, AluOp)]) {
     if let Some((name, op)) = ops.iter().find(|o| !o.1.is_bitvec()) {
+        // Other instructions take no bitwise operators at all.
+        if cx.row.op != Op::TensorScalar {
+            return;
+        }
         let (other, bits) = ops.iter().find(|o| o.1.is_bitvec()).unwrap_or(&ops[0]);
         cx.fail(&rules::ONE_FAMILY, format!("{name} is {op} (arithmetic), {other} is {bits} (bitwise)"))
             .help("use two instructions");

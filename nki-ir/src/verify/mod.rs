@@ -112,6 +112,25 @@ pub fn verify(kernel: Kernel, target: Target) -> Result<Verified, Diagnostics> {
     }
 }
 
+/// Decides what is still open (automatic accumulation) and verifies: what a finished recording or a `.nkir` file goes through.
+pub fn resolve_and_verify(mut kernel: Kernel, target: Target) -> Result<Verified, Diagnostics> {
+    let mut found = accumulate::resolve(&mut kernel, target);
+    let refused = found.has_errors();
+    match verify(kernel, target) {
+        Ok(mut verified) => {
+            found.extend(std::mem::take(&mut verified.warnings));
+            verified.warnings = found;
+            Ok(verified)
+        }
+        Err(errors) => {
+            // A matmul that could not be decided has been reported with the reason.
+            let again = |d: &Diagnostic| refused && d.rule == Some(&rules::ACC_AUTO);
+            errors.into_iter().filter(|d| !again(d)).for_each(|d| found.push(d));
+            Err(found)
+        }
+    }
+}
+
 /// Everything after structure.
 fn check(kernel: &Kernel, flat: &Flat, target: Target, out: &RefCell<Diagnostics>) {
     for step in &flat.steps {
@@ -160,6 +179,7 @@ fn one(kernel: &Kernel, inst: Inst, target: Target, out: &RefCell<Diagnostics>) 
             }
         });
     }
+    let before = out.borrow().len();
     generic::check(&cx);
     match data.op {
         Op::NcMatmul => tensor::nc_matmul(&cx),
@@ -176,6 +196,10 @@ fn one(kernel: &Kernel, inst: Inst, target: Target, out: &RefCell<Diagnostics>) 
         Op::DmaCopy => dma::dma_copy(&cx),
         // Nothing beyond the generic rules.
         Op::TensorCopy | Op::Reciprocal => {}
+    }
+    // Operands of the wrong shape overlap anyhow.
+    if out.borrow().len() == before {
+        overlap::check(&cx);
     }
 }
 

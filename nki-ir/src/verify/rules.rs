@@ -10,6 +10,8 @@ use crate::diag::Code;
 /// A rule of the gate.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
+    /// Name in the code.
+    pub name: &'static str,
     /// Number in isa.md.
     pub id: &'static str,
     pub code: Code,
@@ -19,7 +21,7 @@ pub struct Rule {
 
 macro_rules! rules {
     ($($name:ident = $id:literal, $code:ident, $fact:literal;)*) => {
-        $(pub static $name: Rule = Rule { id: $id, code: Code::$code, fact: $fact };)*
+        $(pub static $name: Rule = Rule { name: stringify!($name), id: $id, code: Code::$code, fact: $fact };)*
         /// Every rule that is checked.
         pub static ALL: &[&Rule] = &[$(&$name),*];
     };

@@ -2,7 +2,7 @@
 
 use super::bounds::{Residues, extremes};
 use super::context::{Arg, Cx};
-use super::generic::start_outside;
+use super::generic::{called, start_outside};
 use super::rules;
 use crate::dtype::DType;
 use crate::entity::Var;
@@ -17,10 +17,13 @@ pub fn nc_matmul(cx: &Cx) {
         return;
     };
     let (rows, cols) = tile(cx);
-    let double = double_row(cx, stationary, moving, cols);
-    matmul_shape(cx, dst, stationary, moving, (rows, cols), if double { 2 } else { 1 });
+    if let Some(halves) = double_row(cx, stationary, moving, cols) {
+        matmul_shape(cx, dst, stationary, moving, (rows, cols), halves);
+    }
     matmul_dtypes(cx, dst, stationary, moving);
-    one_bank(cx, dst);
+    if dst.n <= cx.target.moving_fmax(dst.dtype().bytes()).into() {
+        one_bank(cx, dst);
+    }
     accumulate(cx);
     if cx.flag("is_transpose") && (moving.n != u64::from(moving.parts())) {
         cx.fail_arg(&rules::MM_IDENTITY, moving, format!("{} is {}, not square", moving.name(), moving.ty()))
@@ -91,7 +94,7 @@ fn matmul_dtypes(cx: &Cx, dst: &Arg, stationary: &Arg, moving: &Arg) {
         let message = format!("{} is {s}, {} is {m}", stationary.name(), moving.name());
         cx.fail_arg(&rules::MM_FP32, moving, message).help("convert one of them with tensor_copy");
     }
-    if [s, m].contains(&DType::F8E4M3) && [s, m].contains(&DType::F8E4M3FN) {
+    if gen4 && [s, m].contains(&DType::F8E4M3) && [s, m].contains(&DType::F8E4M3FN) {
         let message = format!("{} is {s}, {} is {m}", stationary.name(), moving.name());
         cx.fail_arg(&rules::MM_FP8, moving, message).help("use the same FP8 format on both sides");
     }
@@ -200,10 +203,10 @@ fn tile(cx: &Cx) -> (u32, u32) {
     }
 }
 
-/// Check 8. Whether the matmul runs in double-row mode.
-fn double_row(cx: &Cx, stationary: &Arg, moving: &Arg, cols: u32) -> bool {
+/// Check 8. How many parts of the contraction lie along the first free dimension; `None` if that is wrong.
+fn double_row(cx: &Cx, stationary: &Arg, moving: &Arg, cols: u32) -> Option<u64> {
     if *cx.raw("perf_mode") != Attr::MatmulPerf(MatmulPerf::DoubleRow) {
-        return false;
+        return Some(1);
     }
     let fail = |message: String, help: &str| {
         cx.fail(&rules::MM_DOUBLE_ROW, format!("double_row: {message}")).help(help);
@@ -228,7 +231,8 @@ fn double_row(cx: &Cx, stationary: &Arg, moving: &Arg, cols: u32) -> bool {
     if cx.flag("is_transpose") {
         fail("is_transpose is set".into(), "transpose without perf_mode");
     }
-    true
+    let halves = [stationary, moving].iter().all(|a| a.shape.len() >= 3 && a.shape[1] == 2);
+    halves.then_some(2)
 }
 
 /// The form of `accumulate`; what it finds in PSUM is checked by `accumulate`.
@@ -268,7 +272,7 @@ pub fn nc_transpose(cx: &Cx) {
             data.name(),
             data.parts(),
             data.n,
-            cx.engine
+            called(cx.engine)
         );
         let help = if tensor {
             "loop over tiles of 128 x 128"
@@ -276,8 +280,7 @@ pub fn nc_transpose(cx: &Cx) {
             "put the destination in PSUM to transpose on the tensor engine, or loop over tiles of 32 x 32"
         };
         cx.fail_arg(&rules::TR_SIZE, data, message).help(help);
-    }
-    if u64::from(dst.parts()) != data.n || dst.n != u64::from(data.parts()) {
+    } else if u64::from(dst.parts()) != data.n || dst.n != u64::from(data.parts()) {
         let message = format!(
             "{} is {}, the transpose of {} is {} x {}",
             dst.name(),

@@ -1,6 +1,7 @@
 //! Checks of the vector engine's instructions, including those that other engines can take over (isa.md 9.3).
 
 use super::context::Cx;
+use super::generic::called;
 use super::rules;
 use crate::dtype::{DKind, DType};
 use crate::kernel::{Operand, Space};
@@ -57,7 +58,8 @@ pub fn tensor_tensor(cx: &Cx) {
                 cx.fail(&rules::OPERATOR_ENGINE, "power on the vector engine").help("leave the engine open");
             }
         } else if cx.engine == Engine::GpSimd && !tensor_tensor_on_gpsimd(op) {
-            cx.fail(&rules::TT_OPERATOR, format!("{op} on GpSimd")).help("run it on the vector engine");
+            cx.fail(&rules::TT_OPERATOR, format!("{op} on {}", called(cx.engine)))
+                .help("run it on the vector engine");
         }
     }
     one_psum_input(cx, "data1", "data2");
@@ -120,7 +122,7 @@ fn tensor_scalar_engine(cx: &Cx, op0: AluOp, op1: AluOp) {
     let pair = if op1 == Bypass { format!("{op0}") } else { format!("({op0}, {op1})") };
     if ops().any(AluOp::is_bitvec) {
         if cx.engine != Engine::Vector {
-            cx.fail(&rules::TS_ENGINE_FAMILY, format!("{pair} on {}", cx.engine))
+            cx.fail(&rules::TS_ENGINE_FAMILY, format!("{pair} on {}", called(cx.engine)))
                 .help("run it on the vector engine");
         }
         return;
@@ -142,7 +144,7 @@ fn tensor_scalar_engine(cx: &Cx, op0: AluOp, op1: AluOp) {
         } else {
             "leave the engine open"
         };
-        cx.fail(&rules::TS_ENGINE, format!("{pair} on {}", cx.engine)).help(help);
+        cx.fail(&rules::TS_ENGINE, format!("{pair} on {}", called(cx.engine))).help(help);
     }
 }
 
