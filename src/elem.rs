@@ -32,6 +32,43 @@ pub trait Float: Elem {}
 )]
 pub trait Int: Elem {}
 
+/// An element type that is also a Rust type with values: what arrays on the host hold.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no values on the host",
+    note = "use f32, bf16, f16, bool, or an integer of at most 32 bits; other types travel as `nki::ir::Tensor`"
+)]
+pub trait HostElem: Elem {
+    /// Appends the little-endian bytes.
+    fn write(self, out: &mut Vec<u8>);
+    /// The value of little-endian bytes, `DTYPE.bytes()` of them.
+    fn read(bytes: &[u8]) -> Self;
+}
+
+macro_rules! host_elems {
+    ($($t:ty),*) => {$(
+        impl HostElem for $t {
+            fn write(self, out: &mut Vec<u8>) {
+                out.extend(self.to_le_bytes());
+            }
+            fn read(bytes: &[u8]) -> Self {
+                let mut le = [0; size_of::<$t>()];
+                le.copy_from_slice(bytes);
+                <$t>::from_le_bytes(le)
+            }
+        }
+    )*};
+}
+host_elems!(f32, bf16, f16, i32, u32, i16, u16, i8, u8);
+
+impl HostElem for bool {
+    fn write(self, out: &mut Vec<u8>) {
+        out.push(self.into());
+    }
+    fn read(bytes: &[u8]) -> Self {
+        bytes.iter().any(|&b| b != 0)
+    }
+}
+
 macro_rules! elems {
     ($($kind:ident: $($t:ty = $d:ident),*;)*) => {$($(
         impl Elem for $t { const DTYPE: DType = DType::$d; }

@@ -222,6 +222,12 @@ impl Specialization {
         self.params.iter().filter_map(|p| p.given.as_ref().map(|d| (p.name, d.dtype, d.shape.as_slice())))
     }
 
+    pub(crate) fn arguments_with_data(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, DType, &[usize], Option<&Tensor>)> {
+        let given = self.params.iter().filter_map(|p| p.given.as_ref().map(|d| (p.name, d)));
+        given.map(|(name, d)| (name, d.dtype, d.shape.as_slice(), d.data.as_ref()))
+    }
     /// The data of the tensor arguments that were given as arrays, in order; `None` if any was given as a shape.
     pub fn data(&self) -> Option<Vec<&Tensor>> {
         self.params.iter().filter_map(|p| p.given.as_ref()).map(|d| d.data.as_ref()).collect()

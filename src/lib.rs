@@ -13,6 +13,8 @@
 extern crate self as nki;
 
 pub mod args;
+#[cfg(feature = "ndarray")]
+mod array;
 mod axes;
 pub mod check;
 #[cfg(feature = "cli")]
@@ -39,9 +41,12 @@ mod views;
 #[path = "private.rs"]
 pub mod __private;
 
+#[cfg(feature = "ndarray")]
+pub use array::to_tensor;
 pub use axes::{Axes, Axis};
+pub use check::check;
 pub use config::KernelConfig;
-pub use elem::{Elem, Float, Int, bf16, f8e4m3, f8e4m3fn, f8e5m2, f16, tf32};
+pub use elem::{Elem, Float, HostElem, Int, bf16, f8e4m3, f8e4m3fn, f8e5m2, f16, tf32};
 pub use idx::{Block, Idx};
 pub use info::{KernelInfo, ParamInfo, ParamKind, kernels};
 pub use launch::Specialization;

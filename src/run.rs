@@ -25,6 +25,11 @@ impl Mode {
     /// Every mode, the quickest to find a mistake with first.
     pub const ALL: [Mode; 4] = [Mode::Eager, Mode::Interp, Mode::Host, Mode::Sim];
 
+    /// Whether this build can run so: native execution is the feature `jit`.
+    pub fn is_available(self) -> bool {
+        self != Mode::Host || cfg!(feature = "jit")
+    }
+
     /// Command-line name.
     pub fn name(self) -> &'static str {
         match self {
@@ -108,13 +113,19 @@ impl Specialization {
     /// # Errors
     /// Those of [`trace`](Specialization::trace), and everything that the verifier finds, for the target.
     pub fn verify(&self, target: Target) -> Result<Verified, Diagnostics> {
-        self.verified(target).map(|(v, _, _)| v)
+        self.gate(target).map(|g| g.verified)
     }
 
-    pub(crate) fn verified(
-        &self,
-        target: Target,
-    ) -> Result<(Verified, Vec<usize>, Diagnostics), Diagnostics> {
+    /// Makes the kernel ready for one way of running.
+    ///
+    /// # Errors
+    /// Those of [`verify`](Specialization::verify), and what the backend of the mode cannot compile.
+    pub fn compile(&self, mode: Mode, target: Target) -> Result<Executable, Diagnostics> {
+        self.gate(target)?.executable(self, mode)
+    }
+
+    /// Through the gate, once for all modes.
+    pub(crate) fn gate(&self, target: Target) -> Result<Gated, Diagnostics> {
         let Traced { mut kernel, results, mut warnings } = self.trace()?;
         let resolved = nki_ir::verify::accumulate::resolve(&mut kernel, target);
         if resolved.has_errors() {
@@ -123,27 +134,7 @@ impl Specialization {
         let verified = nki_ir::verify::verify(kernel, target)?;
         warnings.extend(resolved);
         warnings.extend(verified.warnings().clone());
-        Ok((verified, results, warnings))
-    }
-
-    /// Makes the kernel ready for one way of running.
-    ///
-    /// # Errors
-    /// Those of [`verify`](Specialization::verify), and what the backend of the mode cannot compile.
-    pub fn compile(&self, mode: Mode, target: Target) -> Result<Executable, Diagnostics> {
-        let (verified, results, warnings) = self.verified(target)?;
-        let outputs: Vec<String> = verified.kernel().outputs().map(|(_, b)| b.name.clone()).collect();
-        let names = results.iter().map(|&i| outputs[i].clone()).collect();
-        let how = match mode {
-            Mode::Eager => How::Eager(self.clone()),
-            Mode::Interp => How::Interp(Box::new(verified)),
-            Mode::Host => host(&verified)?,
-            Mode::Sim => {
-                let compiled = nki_backend::device::compile(&verified, &Default::default())?;
-                How::Sim(Box::new(nki_sim::verify(compiled.program)?))
-            }
-        };
-        Ok(Executable { how, mode, target, results, names, warnings })
+        Ok(Gated { verified, results, warnings })
     }
 
     /// Runs once on the arrays that the tensor arguments were given as.
@@ -163,6 +154,32 @@ impl Specialization {
     }
 }
 
+/// A kernel that has passed the gate.
+pub(crate) struct Gated {
+    pub verified: Verified,
+    pub results: Vec<usize>,
+    pub warnings: Diagnostics,
+}
+
+impl Gated {
+    pub fn executable(&self, spec: &Specialization, mode: Mode) -> Result<Executable, Diagnostics> {
+        let Gated { verified, results, warnings } = self;
+        let outputs: Vec<&str> = verified.kernel().outputs().map(|(_, b)| b.name.as_str()).collect();
+        let names = results.iter().map(|&i| outputs[i].to_string()).collect();
+        let how = match mode {
+            Mode::Eager => How::Eager(spec.clone()),
+            Mode::Interp => How::Interp(Box::new(verified.clone())),
+            Mode::Host => host(verified)?,
+            Mode::Sim => {
+                let compiled = nki_backend::device::compile(verified, &Default::default())?;
+                How::Sim(Box::new(nki_sim::verify(compiled.program)?))
+            }
+        };
+        let target = verified.target();
+        Ok(Executable { how, mode, target, results: results.clone(), names, warnings: warnings.clone() })
+    }
+}
+
 #[cfg(feature = "jit")]
 fn host(verified: &Verified) -> Result<How, Diagnostics> {
     let kernel = nki_backend::host::compile(verified, &Default::default())?;
@@ -171,11 +188,8 @@ fn host(verified: &Verified) -> Result<How, Diagnostics> {
 
 #[cfg(not(feature = "jit"))]
 fn host(_: &Verified) -> Result<How, Diagnostics> {
-    Err(unavailable("native execution is not part of this build; enable the feature `jit` of `nki`"))
-}
-
-fn unavailable(what: &str) -> Diagnostics {
-    error(Code::Limit, what).into()
+    let message = "native execution is not part of this build";
+    Err(error(Code::Limit, message).help("enable the feature `jit` of crate `nki`").into())
 }
 
 impl Executable {

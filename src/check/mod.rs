@@ -2,12 +2,14 @@
 
 mod compare;
 mod contract;
+mod harness;
 mod prepared;
 mod problem;
 mod run;
 
 pub use compare::{Bits, Comparison, Element, Tolerance, compare, compare_bits};
 pub use contract::{Case, Contract, Inputs, ResultRule, TensorRule, sweep};
+pub use harness::{AWKWARD, Check, Expected, Values, check};
 pub use prepared::{Mode, Prepared, Ran};
 pub use problem::{Given, Problem};
 pub use run::{Item, Plan, Report, Verdict};
