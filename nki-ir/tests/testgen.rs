@@ -2,11 +2,11 @@
 
 use nki_ir::entity::Entity;
 use nki_ir::op::Effect;
-use nki_ir::testgen::{GenOptions, generate};
+use nki_ir::testgen::{GenOptions, Mutant, edits, generate, mutate, mutate_by};
 use nki_ir::verify::verify;
 use nki_ir::*;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -100,4 +100,65 @@ fn everything_occurs_and_is_used() {
     let missing: Vec<String> =
         ops.chain(others.map(String::from)).filter(|what| !seen.contains(what)).collect();
     assert!(missing.is_empty(), "never generated: {missing:?}");
+}
+
+/// Every kind of mistake, at many places: rejected, with the code that belongs to it.
+#[test]
+fn every_mistake_is_reported_under_its_code() {
+    let mut failures = BTreeMap::new();
+    for edit in edits() {
+        let (mut applied, mut seed) = (0, 0);
+        while applied < 25 && seed < 2000 {
+            let options = GenOptions { target: Target::ALL[(seed % 4) as usize], ..GenOptions::default() };
+            let kernel = generate(seed, &options);
+            if let Some(mutant) = mutate_by(edit, seed, &kernel, options.target) {
+                applied += 1;
+                if let Err(why) = rejected(&mutant, options.target) {
+                    failures.entry(edit).or_insert(format!("seed {seed} on {}: {why}", options.target));
+                }
+            }
+            seed += 1;
+        }
+        if applied < 25 {
+            failures.insert(edit, format!("applies to {applied} of {seed} kernels"));
+        }
+    }
+    let list: Vec<String> = failures.iter().map(|(edit, why)| format!("{edit}: {why}")).collect();
+    assert!(failures.is_empty(), "{}", list.join("\n\n"));
+}
+
+fn rejected(mutant: &Mutant, target: Target) -> Result<(), String> {
+    let found = match verify(mutant.kernel.clone(), target) {
+        Ok(_) => Diagnostics::new(),
+        Err(found) => found,
+    };
+    let wanted = |d: &diag::Diagnostic| d.code == mutant.code && d.severity == diag::Severity::Error;
+    if found.iter().any(wanted) {
+        return Ok(());
+    }
+    Err(format!("{} is not reported, but\n{found}\n{}", mutant.code, text::print(&mutant.kernel)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn kernels_with_one_mistake_are_rejected(seed: u64, edit: u64, target in 0usize..4) {
+        let options = GenOptions { target: Target::ALL[target], ..GenOptions::default() };
+        let mutant = mutate(edit, &generate(seed, &options), options.target);
+        if let Err(why) = rejected(&mutant, options.target) {
+            panic!("{}: {why}", mutant.edit);
+        }
+    }
+
+    /// Mutants are not well-formed, but their text must still be made without trouble.
+    #[test]
+    fn kernels_with_one_mistake_print(seed: u64, edit: u64) {
+        let options = GenOptions::default();
+        let mutant = mutate(edit, &generate(seed, &options), options.target);
+        let printed = text::print(&mutant.kernel);
+        if let Ok(again) = text::parse(&printed, "mutant.nkir") {
+            prop_assert_eq!(text::print(&again), printed);
+        }
+    }
 }

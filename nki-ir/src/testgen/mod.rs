@@ -1,7 +1,8 @@
-//! Programs for tests: random valid kernels.
+//! Programs for tests: random valid kernels, and the same with one mistake.
 //!
-//! Behind the feature `gen`. [`generate`] gives a kernel that `verify` must accept and every way of running must agree on. It
-//! is a function of seed and options alone: the same on every machine. With proptest, draw a `u64` and map it.
+//! Behind the feature `gen`. [`generate`] gives a kernel that `verify` must accept and every way of running must agree on;
+//! [`mutate`] makes one edit after which `verify` must report a given code. Both are functions of their arguments alone: the
+//! same on every machine. With proptest, draw a `u64` and map it.
 //!
 //! What a generated kernel keeps to, beyond being legal: everything is written before it is read, every computed tile
 //! reaches an output, and magnitudes stay small (by clamps after whatever may grow), so that a difference between two ways of
@@ -10,11 +11,13 @@
 mod compute;
 mod matmul;
 mod moves;
+mod mutate;
 mod rng;
 mod shrink;
 mod state;
 mod views;
 
+pub use mutate::{Mutant, edits, mutate, mutate_by};
 pub use rng::Rng;
 pub use shrink::shrink;
 
