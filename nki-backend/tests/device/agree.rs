@@ -3,8 +3,9 @@
 use crate::kernels;
 use nki_backend::device::{CompileOptions, Pass, compile};
 use nki_ir::interp::{self, InterpOptions};
+use nki_ir::sem::cast;
 use nki_ir::{DType, Kernel, Target, Tensor};
-use nki_sim::{SimOptions, SimOutput};
+use nki_sim::SimOptions;
 
 /// Numbers between -2 and 2 that look random, as the bytes of `dtype`.
 fn tensor(dtype: DType, shape: &[u32], seed: u64) -> Tensor {
@@ -16,11 +17,7 @@ fn tensor(dtype: DType, shape: &[u32], seed: u64) -> Tensor {
         state ^= state >> 7;
         state ^= state << 17;
         let x = ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 4.0;
-        match dtype {
-            DType::F32 => data.extend(x.to_le_bytes()),
-            DType::BF16 => data.extend(((x.to_bits() >> 16) as u16).to_le_bytes()),
-            other => panic!("no test data for {other}"),
-        }
+        data.extend_from_slice(&cast::down(dtype, x).to_le_bytes()[..dtype.bytes()]);
     }
     Tensor { dtype, shape, data }
 }
@@ -29,37 +26,22 @@ fn inputs(kernel: &Kernel) -> Vec<Tensor> {
     kernel.inputs().enumerate().map(|(i, (_, b))| tensor(b.dtype, &b.shape, 7 + i as u64)).collect()
 }
 
-fn simulate(
-    kernel: &Kernel,
-    target: Target,
-    o: &CompileOptions,
-    inputs: &[Tensor],
-    seed: Option<u64>,
-) -> SimOutput {
-    let verified = nki_ir::verify(kernel.clone(), target).unwrap();
-    let compiled = compile(&verified, o).unwrap();
-    let program = nki_sim::verify(compiled.program).unwrap();
-    let options = SimOptions { adversary: seed, check_order: Some(true), ..SimOptions::default() };
-    match nki_sim::run(&program, inputs, &options) {
-        Ok(out) => out,
-        Err(e) => panic!("{} on {target}, order {seed:?}, without {:?}: {e}", kernel.name, o.disabled),
-    }
-}
-
-/// Compares in the natural order and in two adverse ones.
-fn check(kernel: &Kernel, target: Target, o: &CompileOptions) {
+/// Compares the interpreter with the simulator, transfers finishing in the natural order and in two adverse ones.
+pub fn check(what: &str, kernel: &Kernel, target: Target, o: &CompileOptions) {
+    let what = format!("{what} ({}) on {target} with {o:?}", kernel.name);
     let inputs = inputs(kernel);
-    let verified = nki_ir::verify(kernel.clone(), target).unwrap_or_else(|e| panic!("{}: {e}", kernel.name));
-    let expected = interp::run(&verified, &inputs, &InterpOptions::default()).unwrap();
+    let verified = nki_ir::verify(kernel.clone(), target).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let expected =
+        interp::run(&verified, &inputs, &InterpOptions::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let compiled = compile(&verified, o).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let program = nki_sim::verify(compiled.program).unwrap_or_else(|e| panic!("{what}: {e}"));
     for seed in [None, Some(1), Some(2)] {
-        let got = simulate(kernel, target, o, &inputs, seed).outputs;
-        for (g, e) in got.iter().zip(&expected) {
-            assert!(
-                g.data == e.data,
-                "{} on {target}, order {seed:?}, without {:?}",
-                kernel.name,
-                o.disabled
-            );
+        let options = SimOptions { adversary: seed, check_order: Some(true), ..SimOptions::default() };
+        let got = nki_sim::run(&program, &inputs, &options)
+            .unwrap_or_else(|e| panic!("{what}, order {seed:?}: {e}\n{}", nki_ir::text::print(kernel)));
+        assert_eq!(got.outputs.len(), expected.len(), "{what}");
+        for (g, e) in got.outputs.iter().zip(&expected) {
+            assert!(g.data == e.data, "{what}, order {seed:?}\n{}", nki_ir::text::print(kernel));
         }
     }
 }
@@ -82,7 +64,7 @@ fn samples() -> Vec<Kernel> {
 fn simulation_equals_interpretation() {
     for target in Target::ALL {
         for k in samples() {
-            check(&k, target, &CompileOptions::default());
+            check("sample", &k, target, &CompileOptions::default());
         }
     }
 }
@@ -94,7 +76,7 @@ fn no_pass_changes_a_result() {
     all.push(Pass::ALL.iter().fold(CompileOptions::default(), |o, &p| o.without(p)));
     for k in samples() {
         for o in &all {
-            check(&k, Target::Trn2, o);
+            check("sample", &k, Target::Trn2, o);
         }
     }
 }
@@ -104,8 +86,8 @@ fn hardware_loops_compute_the_same() {
     for budget in [0, 3, 10, 40] {
         for k in samples() {
             let o = CompileOptions { unroll_budget: budget, ..CompileOptions::default() };
-            check(&k, Target::Trn2, &o);
-            check(&k, Target::Trn1, &o);
+            check("sample", &k, Target::Trn2, &o);
+            check("sample", &k, Target::Trn1, &o);
         }
     }
 }
@@ -113,5 +95,5 @@ fn hardware_loops_compute_the_same() {
 #[test]
 fn many_transfers_in_flight_share_the_semaphores() {
     let o = CompileOptions { max_buffers: 600, ..CompileOptions::default() };
-    check(&kernels::running_sum(400, 16, 8), Target::Trn2, &o);
+    check("sample", &kernels::running_sum(400, 16, 8), Target::Trn2, &o);
 }

@@ -3,4 +3,5 @@
 mod agree;
 mod capacity;
 mod kernels;
+mod random;
 mod structure;

@@ -96,6 +96,14 @@ fn placements(c: &mut Checker) {
             );
             c.report(d.at(&header.locs, p.loc));
         }
+        // The rule is about where tiles lie; a view of a tile of narrow elements may start anywhere in it.
+        if p.space == Space::Psum && p.offset % 4 != 0 {
+            let d = Diagnostic::error(
+                Code::AccessPattern,
+                format!("`{}` is placed at byte {} of PSUM, which is not a multiple of 4", p.name, p.offset),
+            );
+            c.report(d.at(&header.locs, p.loc).note("isa.md 3.3.4"));
+        }
         let end = u64::from(p.offset) + u64::from(p.bytes);
         if end > u64::from(limit) {
             let d = Diagnostic::error(

@@ -183,12 +183,6 @@ fn chip_bounds(c: &mut Checker, name: &str, a: &Access) {
             format!("`{name}` covers bytes {lo}..{hi} of a partition; {} has {limit}", a.space),
         );
     }
-    if a.space == Space::Psum && !multiple_of(c, &a.offset, 4) {
-        c.error(
-            Code::AccessPattern,
-            format!("`{name}` starts at a PSUM address that is not a multiple of 4"),
-        );
-    }
     object_bounds(c, name, a, lo, hi);
 }
 

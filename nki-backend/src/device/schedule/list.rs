@@ -286,14 +286,14 @@ impl Scheduler<'_, '_> {
     }
 
     fn mature(&mut self, unit: usize, now: f64) {
-        let u = &mut self.units[unit];
+        let (u, issued) = (&mut self.units[unit], &self.issued);
         while let Some(&Reverse((bits, k))) = u.pending.peek() {
             if f64::from_bits(bits) > now {
                 break;
             }
             u.pending.pop();
             // Another unit may have taken it while it waited behind others here.
-            if !self.issued[k as usize] {
+            if !issued[k as usize] {
                 u.ready.push(Reverse((self.rank[k as usize], k)));
             }
         }
