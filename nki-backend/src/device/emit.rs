@@ -276,7 +276,7 @@ impl Emitter<'_> {
         loc: Loc,
     ) -> u32 {
         let full = |e: &Self, sem: u32| e.sems[sem as usize].value + TRANSFER > MAX_VALUE;
-        let mut enter = |e: &mut Self, sem: u32| {
+        let enter = |e: &mut Self, sem: u32| {
             // One that this transfer fills up is not offered again.
             if e.sems[sem as usize].value + 2 * TRANSFER <= MAX_VALUE {
                 e.busy.push_back((sem, i));

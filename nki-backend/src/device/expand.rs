@@ -240,7 +240,10 @@ impl Expander<'_> {
                             self.close(&mut blocks, &mut begin);
                             let hard = HardLoop { source: l, var: *var, lo: *lo, step: *step, trip, depth };
                             depth += 1;
-                            self.out.loops.push(hard);
+                            // An unrolled loop around it brings it here several times.
+                            if !self.out.loops.contains(&hard) {
+                                self.out.loops.push(hard);
+                            }
                             self.hard_vars[var.index()] = true;
                             // The constant part of an address is its value in the first turn.
                             self.values[var.index()] = *lo;
