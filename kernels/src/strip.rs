@@ -14,13 +14,14 @@ pub fn strip<T: Float>(nc: Nc, matrix: Hbm<T>) -> Tile<T> {
     strip
 }
 
-/// `Σ_k left[k, m] · right[k, n]` over the `k` rows of two strips, for columns `m` (at most 128) and `n` (at most 512).
+/// `Σ_k left[k, m] · right[k, n]` over the `k` rows of two strips, or of some of their columns: at most 128 of `left` and
+/// 512 of `right`.
 #[nki::kernel]
-pub fn product<T: Float>(nc: Nc, left: Tile<T>, right: Tile<T>, k: usize, m: Block, n: Block) -> Acc {
-    let acc = nc.psum([m.len(), n.len()]);
+pub fn product<T: Float>(nc: Nc, left: Tile<T>, right: Tile<T>, k: usize) -> Acc {
+    let acc = nc.psum([left.dim(2), right.dim(2)]);
     for ki in nc.tiles(k, 128) {
-        let stationary = left.at((0..ki.len(), ki.index(), m));
-        nc.nc_matmul(acc, stationary, right.at((0..ki.len(), ki.index(), n)));
+        let stationary = left.at((0..ki.len(), ki.index(), ..));
+        nc.nc_matmul(acc, stationary, right.at((0..ki.len(), ki.index(), ..)));
     }
     acc
 }

@@ -40,3 +40,13 @@ fn matmul_blocked() {
 fn softmax() {
     check("softmax");
 }
+
+#[test]
+fn rmsnorm() {
+    check("rmsnorm");
+}
+
+#[test]
+fn mlp() {
+    check("mlp");
+}

@@ -1,59 +1,18 @@
 //! A kernel with data that has passed the gate, and the ways of running it.
 
 use super::problem::Problem;
+use crate::{Mode, Specialization};
 use nki_backend::device::{CompileOptions, Compiled, compile};
 use nki_ir::interp::InterpOptions;
 use nki_ir::verify::{Verified, accumulate, verify};
-use nki_ir::{Diagnostics, Kernel, Target, Tensor};
+use nki_ir::{Code, Diagnostic, Diagnostics, Kernel, Target, Tensor};
 use nki_sim::{SimOptions, SimReport};
-use std::fmt;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
-
-/// A way of running a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// The interpreter of tile IR: the reference of the others.
-    Interp,
-    /// The compiled program on the simulated machine.
-    Sim,
-    /// Native code.
-    Host,
-}
-
-impl Mode {
-    /// Every mode.
-    pub const ALL: &'static [Mode] = &[Mode::Interp, Mode::Sim, Mode::Host];
-
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mode::Interp => "interp",
-            Mode::Sim => "sim",
-            Mode::Host => "host",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Mode {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
-        let names = || Mode::ALL.iter().map(|m| m.name());
-        Mode::ALL.iter().copied().find(|m| m.name() == s).ok_or_else(|| {
-            let hint = crate::args::did_you_mean(s, names());
-            format!("`{s}` is not a mode{hint} (modes: {})", names().collect::<Vec<_>>().join(", "))
-        })
-    }
-}
 
 /// A kernel that may be run, with its arguments.
 pub struct Prepared {
+    /// What the eager mode runs; absent for kernels from files.
+    source: Option<Specialization>,
     verified: Verified,
     inputs: Vec<Tensor>,
     /// Name of each result and its position among the kernel's outputs.
@@ -79,7 +38,8 @@ impl Prepared {
     /// # Errors
     /// What the trace or the gate finds.
     pub fn of(problem: &Problem, target: Target) -> Result<Prepared, Diagnostics> {
-        let traced = problem.specialize()?.trace()?;
+        let source = problem.specialize()?;
+        let traced = source.trace()?;
         let rules = problem.contract.map_or(&[][..], |c| c.results);
         let outputs: Vec<String> = traced.kernel.outputs().map(|(_, b)| b.name.clone()).collect();
         let named = traced.results.iter().enumerate().map(|(i, &at)| {
@@ -90,7 +50,7 @@ impl Prepared {
         let mut warnings = traced.warnings;
         let verified = gate(traced.kernel, target, &mut warnings)?;
         let inputs = problem.tensors.iter().map(|(_, t)| t.clone()).collect();
-        Ok(Prepared { verified, inputs, results, warnings })
+        Ok(Prepared { source: Some(source), verified, inputs, results, warnings })
     }
 
     /// Puts a kernel that was read from a file through the gate.
@@ -101,7 +61,7 @@ impl Prepared {
         let results = kernel.outputs().enumerate().map(|(i, (_, b))| (b.name.clone(), i)).collect();
         let mut warnings = Diagnostics::new();
         let verified = gate(kernel, target, &mut warnings)?;
-        Ok(Prepared { verified, inputs, results, warnings })
+        Ok(Prepared { source: None, verified, inputs, results, warnings })
     }
 
     /// The kernel.
@@ -129,6 +89,7 @@ impl Prepared {
     pub fn run(&self, mode: Mode) -> Result<Ran, Diagnostics> {
         let (mut took, mut report) = (Duration::ZERO, None);
         let outputs = match mode {
+            Mode::Eager => return self.run_eagerly(),
             Mode::Interp => {
                 let start = Instant::now();
                 let options = InterpOptions::default();
@@ -155,6 +116,19 @@ impl Prepared {
         Ok(Ran { results, took, report })
     }
 
+    fn run_eagerly(&self) -> Result<Ran, Diagnostics> {
+        let Some(source) = &self.source else {
+            let text = "a kernel from a file has no body to run";
+            return Err(Diagnostic::error(Code::Usage, text).help("use `--mode interp`").into());
+        };
+        let executable = source.compile(Mode::Eager, self.target())?;
+        let start = Instant::now();
+        let tensors = executable.run(&self.inputs)?.into_tensors();
+        let took = start.elapsed();
+        let names = self.results.iter().map(|r| r.0.clone());
+        Ok(Ran { results: names.zip(tensors).collect(), took, report: None })
+    }
+
     #[cfg(feature = "jit")]
     fn run_native(&self, took: &mut Duration) -> Result<Vec<Tensor>, Diagnostics> {
         let native = nki_backend::host::compile(&self.verified, &Default::default())?;
@@ -166,7 +140,7 @@ impl Prepared {
 
     #[cfg(not(feature = "jit"))]
     fn run_native(&self, _: &mut Duration) -> Result<Vec<Tensor>, Diagnostics> {
-        Err(nki_ir::Diagnostic::error(nki_ir::Code::Limit, "this build has no native execution")
+        Err(Diagnostic::error(Code::Limit, "this build has no native execution")
             .help("enable the feature `jit` of crate `nki`")
             .into())
     }

@@ -2,8 +2,9 @@
 
 use super::compare::{Bits, Comparison, compare, compare_bits};
 use super::contract::{Case, Contract};
-use super::prepared::{Mode, Prepared, Ran};
+use super::prepared::{Prepared, Ran};
 use super::problem::{Given, Problem};
+use crate::Mode;
 use nki_ir::{DType, Diagnostics, Target};
 use std::time::Duration;
 

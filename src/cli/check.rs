@@ -3,7 +3,8 @@
 use super::command::Check;
 use super::context::{Context, Outcome, diagnostics};
 use super::list::find;
-use crate::check::{Bits, Case, Comparison, Contract, Given, Item, Mode, Plan, Report, Verdict};
+use crate::Mode;
+use crate::check::{Bits, Case, Comparison, Contract, Given, Item, Plan, Report, Verdict};
 use nki_ir::{Code, Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 
@@ -85,19 +86,33 @@ fn say(context: &Context, contract: &Contract, plan: &Plan, reports: &[Report]) 
             context.say(format!("  {mode:7} {}", summary(&verdicts)));
         }
     }
-    for report in failed {
-        context.say(format!("  failed: {} seed={}", report.what, report.seed));
-        for (mode, errors) in &report.failures {
-            let mode = mode.map_or(String::new(), |m| format!("{m}: "));
-            context.say(format!("    {mode}{}", errors.to_string().replace('\n', "\n    ")));
+    for report in failed.iter().take(SHOWN) {
+        say_failure(context, report);
+    }
+    if failed.len() > SHOWN {
+        context.say(format!("  and {} more failed; `--json` has them all", failed.len() - SHOWN));
+    }
+}
+
+/// Failed cases that are shown in full.
+const SHOWN: usize = 4;
+
+fn say_failure(context: &Context, report: &Report) {
+    context.say(format!("  failed: {} seed={}", report.what, report.seed));
+    for (mode, errors) in &report.failures {
+        let mode = mode.map_or(String::new(), |m| format!("{m}: "));
+        let first = errors.iter().next().map_or(String::new(), ToString::to_string);
+        context.say(format!("    {mode}{}", first.replace('\n', "\n    ")));
+        if errors.iter().count() > 1 {
+            context.say(format!("    and {} more errors", errors.iter().count() - 1));
         }
-        for v in report.verdicts.iter().filter(|v| !v.passed()) {
-            for (name, c) in v.accuracy.iter().filter(|(_, c)| !c.passed()) {
-                context.say(format!("    {}: `{name}` and the reference: {c}", v.mode));
-            }
-            for (name, b) in v.bits.iter().filter(|(_, b)| !b.equal()) {
-                context.say(format!("    {}: `{name}` and the interpreter: {b}", v.mode));
-            }
+    }
+    for v in report.verdicts.iter().filter(|v| !v.passed()) {
+        for (name, c) in v.accuracy.iter().filter(|(_, c)| !c.passed()) {
+            context.say(format!("    {}: `{name}` and the reference: {c}", v.mode));
+        }
+        for (name, b) in v.bits.iter().filter(|(_, b)| !b.equal()) {
+            context.say(format!("    {}: `{name}` and the interpreter: {b}", v.mode));
         }
     }
 }

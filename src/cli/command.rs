@@ -1,6 +1,7 @@
 //! The command line.
 
-use crate::check::{Given, Mode};
+use crate::Mode;
+use crate::check::Given;
 use clap::{Args, Parser, Subcommand};
 use nki_ir::{DType, Target};
 
@@ -80,8 +81,8 @@ impl Subject {
 pub struct Run {
     #[command(flatten)]
     pub subject: Subject,
-    /// How to run: interp, sim, host
-    #[arg(long, default_value = "host", value_parser = str::parse::<Mode>)]
+    /// How to run: eager, interp, sim, host
+    #[arg(long, default_value = "host", value_parser = mode)]
     pub mode: Mode,
     /// Compare the results with the kernel's reference
     #[arg(long)]
@@ -100,7 +101,7 @@ pub struct Check {
     #[arg(long, conflicts_with = "kernels")]
     pub all: bool,
     /// Ways of running
-    #[arg(long = "mode", value_delimiter = ',', value_parser = str::parse::<Mode>)]
+    #[arg(long = "mode", value_delimiter = ',', value_parser = mode)]
     pub modes: Vec<Mode>,
     /// Element types; the kernel's own if absent
     #[arg(long = "dtype", value_delimiter = ',', value_parser = dtype)]
@@ -165,5 +166,13 @@ fn target(text: &str) -> Result<Target, String> {
             crate::args::did_you_mean(text, names()),
             names().collect::<Vec<_>>().join(", ")
         )
+    })
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    text.parse().map_err(|()| {
+        let names = || Mode::ALL.iter().map(|m| m.name());
+        let hint = crate::args::did_you_mean(text, names());
+        format!("unknown mode{hint} (modes: {})", names().collect::<Vec<_>>().join(", "))
     })
 }

@@ -21,9 +21,7 @@ pub fn add<T: Float>(nc: Nc, a: Hbm<T>, b: Hbm<T>, cfg: AddConfig) -> Hbm<T> {
         for c in nc.tiles(columns, cfg.columns) {
             let left = nc.load(a.at((r, c)));
             let right = nc.load(b.at((r, c)));
-            let sum = nc.sbuf::<T>([r.len(), c.len()]);
-            nc.tensor_tensor(sum, left, right, Alu::Add);
-            nc.store(out.at((r, c)), sum);
+            nc.store(out.at((r, c)), left + right);
         }
     }
     out

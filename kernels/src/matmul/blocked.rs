@@ -48,7 +48,7 @@ fn one_block<T: Float>(nc: Nc, out: Hbm<T>, lhs_t: Hbm<T>, rhs: Hbm<T>) {
     for mi in nc.tiles(m, 128) {
         let rows = nc.sbuf::<T>([mi.len(), n]);
         for ni in nc.tiles(n, 512) {
-            let acc = product(nc, left, right, k, mi, ni);
+            let acc = product(nc, left.at((.., .., mi)), right.at((.., .., ni)), k);
             nc.tensor_copy(rows.at((.., ni)), acc);
         }
         nc.store(out.at((mi, ..)), rows);
@@ -66,7 +66,7 @@ fn several_blocks<T: Float>(nc: Nc, out: Hbm<T>, lhs_t: Hbm<T>, rhs: Hbm<T>, blo
     let right = strip(nc, rhs.at((0..block_k, ..)));
     for mi in nc.tiles(m, 128) {
         for ni in nc.tiles(n, 512) {
-            let acc = product(nc, left, right, block_k, mi, ni);
+            let acc = product(nc, left.at((.., .., mi)), right.at((.., .., ni)), block_k);
             nc.tensor_copy(sums.at((0..mi.len(), mi.index(), ni)), acc);
         }
     }
@@ -75,7 +75,7 @@ fn several_blocks<T: Float>(nc: Nc, out: Hbm<T>, lhs_t: Hbm<T>, rhs: Hbm<T>, blo
         let right = strip(nc, rhs.at((block_k.., ..)).at((kb, ..)));
         for mi in nc.tiles(m, 128) {
             for ni in nc.tiles(n, 512) {
-                let acc = product(nc, left, right, kb.len(), mi, ni);
+                let acc = product(nc, left.at((.., .., mi)), right.at((.., .., ni)), kb.len());
                 let sum = sums.at((0..mi.len(), mi.index(), ni));
                 nc.tensor_tensor(sum, sum, acc, Alu::Add);
             }

@@ -23,13 +23,13 @@ pub fn softmax<T: Float>(nc: Nc, x: Hbm<T>, cfg: SoftmaxConfig) -> Hbm<T> {
             let sum = nc.sbuf::<f32>([r.len(), 1]);
             let e = nc.sbuf::<f32>([r.len(), columns]);
             nc.activation(e, Act::Exp, tile).bias(neg_max).reduce(sum);
-            let scale = inverse(nc, sum);
+            let scale = inverse(sum);
             let y = nc.sbuf::<T>([r.len(), columns]);
             nc.tensor_scalar(y, e, Alu::Multiply, scale);
             nc.store(out.at((r, ..)), y);
         } else {
             let (neg_max, sum) = running_max_and_sum(nc, x.at((r, ..)), cfg.columns);
-            let scale = inverse(nc, sum);
+            let scale = inverse(sum);
             for c in nc.tiles(columns, cfg.columns) {
                 let tile = nc.load(x.at((r, c)));
                 let e = nc.sbuf::<f32>([r.len(), c.len()]);
@@ -47,22 +47,15 @@ pub fn softmax<T: Float>(nc: Nc, x: Hbm<T>, cfg: SoftmaxConfig) -> Hbm<T> {
 /// `-inf + inf` would be NaN.
 #[nki::kernel]
 fn negated_max<T: Float>(nc: Nc, tile: Tile<T>) -> Tile<f32> {
-    let highest = nc.sbuf::<f32>([tile.partitions(), 1]);
-    nc.tensor_reduce(highest, Alu::Maximum, tile).negate(true);
     let neg_max = nc.sbuf::<f32>([tile.partitions(), 1]);
-    nc.tensor_scalar(neg_max, highest, Alu::Minimum, f32::MAX);
-    neg_max
+    nc.tensor_reduce(neg_max, Alu::Maximum, tile).negate(true);
+    neg_max.minimum(f32::MAX)
 }
 
 /// `1 / sum`. A sum is at least 1, the maximum's own term, unless the row is `-inf` throughout; the small addend is lost in
 /// every other sum, and makes that one's inverse finite.
-#[nki::kernel]
-fn inverse(nc: Nc, sum: Tile<f32>) -> Tile<f32> {
-    let positive = nc.sbuf::<f32>([sum.partitions(), 1]);
-    nc.tensor_scalar(positive, sum, Alu::Add, 1e-30);
-    let inverse = nc.sbuf::<f32>([sum.partitions(), 1]);
-    nc.reciprocal(inverse, positive);
-    inverse
+fn inverse(sum: Tile<f32>) -> Tile<f32> {
+    (sum + 1e-30).reciprocal()
 }
 
 /// One pass over the chunks of each row: the running maximum, negated, and the sum of exponentials relative to it. When a
@@ -77,8 +70,7 @@ fn running_max_and_sum<T: Float>(nc: Nc, x: Hbm<T>, chunk: usize) -> (Tile<f32>,
     for c in nc.tiles(columns, chunk) {
         let tile = nc.load(x.at((.., c)));
         let neg_chunk = negated_max(nc, tile);
-        let neg_new = nc.sbuf::<f32>([rows, 1]);
-        nc.tensor_tensor(neg_new, neg_max, neg_chunk, Alu::Minimum);
+        let neg_new = neg_max.minimum(neg_chunk);
         // exp(old - new) with old = -neg_max.
         let decay = nc.sbuf::<f32>([rows, 1]);
         nc.activation(decay, Act::Exp, neg_max).scale(-1.0).bias(neg_new);
