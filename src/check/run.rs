@@ -20,7 +20,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { modes: Mode::ALL.to_vec(), target: Target::Trn2, seeds: vec![0], dtypes: None }
+        Plan { modes: available(), target: Target::Trn2, seeds: vec![0], dtypes: None }
     }
 }
 
@@ -140,4 +140,9 @@ impl Plan {
             }
         }
     }
+}
+
+/// The modes of this build.
+fn available() -> Vec<Mode> {
+    Mode::ALL.into_iter().filter(|m| m.is_available()).collect()
 }

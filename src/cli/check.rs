@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub fn run(context: &Context, args: &Check) -> Result<Outcome, Diagnostics> {
     let contracts = contracts(args)?;
     let plan = Plan {
-        modes: if args.modes.is_empty() { Mode::ALL.to_vec() } else { args.modes.clone() },
+        modes: if args.modes.is_empty() { Plan::default().modes } else { args.modes.clone() },
         target: args.target,
         seeds: (0..args.seeds.max(1)).collect(),
         dtypes: (!args.dtypes.is_empty()).then(|| args.dtypes.clone()),
