@@ -1,8 +1,9 @@
 //! The generator against the gate: what it calls valid passes, on every target.
 
 use nki_ir::entity::Entity;
+use nki_ir::interp::{InterpOptions, Uninitialized, run};
 use nki_ir::op::Effect;
-use nki_ir::testgen::{GenOptions, Mutant, edits, generate, mutate, mutate_by};
+use nki_ir::testgen::{GenOptions, Mutant, arguments, edits, generate, mutate, mutate_by, shrink};
 use nki_ir::verify::verify;
 use nki_ir::*;
 use proptest::prelude::*;
@@ -160,5 +161,55 @@ proptest! {
         if let Ok(again) = text::parse(&printed, "mutant.nkir") {
             prop_assert_eq!(text::print(&again), printed);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Generated kernels compute something: every read finds data, and hardly an output is NaN or infinite.
+    #[test]
+    fn generated_kernels_run_on_numbers(seed: u64, target in 0usize..4, exact: bool) {
+        let options = GenOptions { target: Target::ALL[target], exact, ..GenOptions::default() };
+        let kernel = generate(seed, &options);
+        let inputs = arguments(&kernel, seed, false);
+        let verified = verify(kernel.clone(), options.target).unwrap();
+        let strict = InterpOptions { uninitialized: Uninitialized::Error, ..InterpOptions::default() };
+        let outputs = run(&verified, &inputs, &strict)
+            .unwrap_or_else(|e| panic!("{e}\n{}", text::print(&kernel)));
+        prop_assert_eq!(outputs.len(), kernel.outputs().count());
+        for ((_, data), out) in kernel.outputs().zip(&outputs).filter(|(b, _)| b.1.dtype.is_float()) {
+            let bytes = data.dtype.bytes();
+            let value = |e: &[u8]| {
+                let mut bits = [0; 4];
+                bits[..bytes].copy_from_slice(e);
+                sem::cast::up(data.dtype, u32::from_le_bytes(bits))
+            };
+            let lost = out.data.chunks(bytes).filter(|e| !value(e).is_finite()).count();
+            prop_assert!(lost == 0, "`{}`: {lost} of {} elements\n{}", data.name, out.elements(), text::print(&kernel));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    /// Making a failure smaller keeps it, and takes away what has nothing to do with it.
+    #[test]
+    fn shrinking_keeps_the_failure(seed: u64) {
+        let options = GenOptions::default();
+        let kernel = generate(seed, &options);
+        let fails = |k: &Kernel| {
+            let legal = verify(k.clone(), options.target).is_ok();
+            let printed = text::print(k);
+            legal && printed.contains("activation ")
+        };
+        prop_assume!(fails(&kernel));
+        let small = shrink(&kernel, fails);
+        prop_assert!(fails(&small));
+        let printed = text::print(&small);
+        // One activation, what leads to it, and nothing more.
+        prop_assert_eq!(printed.matches("activation ").count(), 1, "{}", printed);
+        prop_assert!(!printed.contains(": out "), "{}", printed);
     }
 }

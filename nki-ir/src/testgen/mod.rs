@@ -6,8 +6,9 @@
 //!
 //! What a generated kernel keeps to, beyond being legal: everything is written before it is read, every computed tile
 //! reaches an output, and magnitudes stay small (by clamps after whatever may grow), so that a difference between two ways of
-//! running is not hidden behind NaN. Arguments should be small as well: see [`INPUT_RANGE`].
+//! running is not hidden behind NaN. Arguments should be small as well: [`arguments`] makes such.
 
+mod arguments;
 mod compute;
 mod matmul;
 mod moves;
@@ -17,6 +18,7 @@ mod shrink;
 mod state;
 mod views;
 
+pub use arguments::arguments;
 pub use mutate::{Mutant, edits, mutate, mutate_by};
 pub use rng::Rng;
 pub use shrink::shrink;
