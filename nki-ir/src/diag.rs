@@ -1,7 +1,12 @@
 //! Errors as values: a code, a place, what was found, the limit and where it comes from, and a help line that is an action.
 
+mod render;
+
+pub use render::render;
+
 use crate::loc::{Loc, LocTable, SourceLoc};
 use crate::verify::rules::Rule;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Severity of a [`Diagnostic`].
@@ -258,6 +263,28 @@ impl Diagnostics {
     /// Adds the findings of `other`.
     pub fn extend(&mut self, other: Diagnostics) {
         self.list.extend(other.list);
+    }
+    /// The same findings, where one rule is broken at one place again and again (an unrolled loop, say): the first three, the
+    /// third of which says how many more there are.
+    pub fn collapsed(self) -> Diagnostics {
+        const KEPT: usize = 3;
+        let mut seen = BTreeMap::new();
+        let mut out: Vec<Diagnostic> = Vec::new();
+        for d in self.list {
+            let key = (d.code, d.rule.map(|r| r.name), d.at.clone());
+            let (count, last) = seen.entry(key).or_insert((0usize, 0));
+            *count += 1;
+            if *count <= KEPT || d.at.is_none() {
+                *last = out.len();
+                out.push(d);
+            }
+        }
+        for (count, last) in seen.into_values() {
+            if count > KEPT && out[last].at.is_some() {
+                out[last].notes.push(format!("and {} more of this kind at this line", count - KEPT));
+            }
+        }
+        Diagnostics { list: out }
     }
     /// All findings.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {

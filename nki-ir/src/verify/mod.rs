@@ -105,7 +105,7 @@ pub fn verify(kernel: Kernel, target: Target) -> Result<Verified, Diagnostics> {
     if let Some(flat) = &flat {
         check(&kernel, flat, target, &out);
     }
-    let found = out.into_inner();
+    let found = out.into_inner().collapsed();
     match flat {
         Some(flat) if !found.has_errors() => Ok(Verified { kernel, target, warnings: found, flat }),
         _ => Err(found),

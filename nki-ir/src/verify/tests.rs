@@ -211,6 +211,23 @@ fn structure_is_checked_before_anything_follows_it() {
 }
 
 #[test]
+fn an_unrolled_mistake_is_reported_three_times_with_a_count() {
+    let mut x = K::new();
+    let frame = x.b.kernel_mut().locs.frame("k", None);
+    let loc = x.b.kernel_mut().locs.loc("k.rs", 7, 5, frame);
+    let t = x.tile("t", Space::Sbuf, DType::F32, &[128, 64]);
+    for _ in 0..50 {
+        let (dst, data) = (x.full(t), x.at(t, &[(Affine::constant(0), 128), (Affine::constant(0), 32)]));
+        let i = x.op(Op::Reciprocal, &[("dst", Operand::View(dst)), ("data", Operand::View(data))], &[]);
+        x.b.kernel_mut().insts[i].loc = loc;
+    }
+    let found = x.check(Target::Trn2).unwrap_err();
+    let shapes: Vec<_> = found.iter().filter(|d| d.code == Code::Shape).collect();
+    assert_eq!(shapes.len(), 3, "{found}");
+    assert!(shapes[2].notes.iter().any(|n| n.starts_with("and 47 more")), "{found}");
+}
+
+#[test]
 fn one_instruction_can_be_checked_by_itself() {
     let mut x = K::new();
     let t = x.tile("t", Space::Sbuf, DType::F32, &[128, 64]);
