@@ -3,7 +3,8 @@
 
 use crate::device::emit::bare_operands;
 use crate::device::legalise::Template;
-use nki_ir::{Engine, Target};
+use nki_ir::target::Gen;
+use nki_ir::{Engine, Space, Target};
 use nki_sim::Constants;
 use nki_sim::cost::{ActTable, compute_cost, dma_cost, ns};
 
@@ -16,6 +17,8 @@ pub struct Cost {
     pub latency: f64,
     /// The function table it needs.
     pub table: Option<ActTable>,
+    /// Memory ports that no other engine may use meanwhile: SBUF (vector and GpSimd), PSUM (vector and scalar).
+    pub ports: [bool; 2],
 }
 
 /// Time of a transfer in nanoseconds.
@@ -70,19 +73,26 @@ pub trait CostModel {
 /// The simulator's model of a target.
 pub struct SimulatedCosts {
     constants: Constants,
+    shared_ports: bool,
 }
 
 impl SimulatedCosts {
     /// The model of a target.
     pub fn new(target: Target) -> Self {
-        SimulatedCosts { constants: Constants::of(target).clone() }
+        let shared_ports = target.generation() == Gen::Gen2;
+        SimulatedCosts { constants: Constants::of(target).clone(), shared_ports }
     }
 }
 
 impl CostModel for SimulatedCosts {
     fn compute(&self, t: &Template, engine: Engine) -> Cost {
         let c = compute_cost(&self.constants, engine, t.op, &bare_operands(t), &t.attrs);
-        Cost { occupancy: ns(c.occupancy), latency: ns(c.latency), table: c.table }
+        let touches = |space| t.views().any(|v| v.space == space);
+        // machine.md 13.6, gen2.
+        let sbuf = matches!(engine, Engine::Vector | Engine::GpSimd) && touches(Space::Sbuf);
+        let psum = matches!(engine, Engine::Vector | Engine::Scalar) && touches(Space::Psum);
+        let ports = [self.shared_ports && sbuf, self.shared_ports && psum];
+        Cost { occupancy: ns(c.occupancy), latency: ns(c.latency), table: c.table, ports }
     }
 
     fn transfer(&self, t: &Template) -> DmaCost {

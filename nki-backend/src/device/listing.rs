@@ -1,49 +1,106 @@
 //! The schedule as text: one table per engine, each line with its time, what it does, where, and what it waits for.
 
 use crate::device::Compiled;
-use crate::device::emit::Scheduled;
 use nki_ir::Space;
-use nki_ir::op::Effect;
-use nki_sim::Program;
-use nki_sim::program::{Access, MInst, MKind, MOperand, RegAffine, STREAM_ENGINES};
+use nki_ir::op::{Effect, Engine};
+use nki_sim::cost::{Ps, ns};
+use nki_sim::program::{Access, MBound, MInst, MKind, MOperand, RegAffine, STREAM_ENGINES};
+use nki_sim::trace::TraceSink;
+use nki_sim::{Mode, Program, SimOptions, Stall};
+use smallvec::{SmallVec, smallvec};
 use std::fmt::Write;
 
-/// Estimated starts per stream, in the order in which instructions are emitted.
-pub(super) fn starts(blocks: &[Scheduled]) -> [Vec<f32>; 5] {
-    let mut out: [Vec<f32>; 5] = Default::default();
-    let mut base = 0.0f32;
-    for b in blocks {
-        for &i in &b.plan.order {
-            out[b.plan.stream(i)].push(base + b.plan.start(i));
-        }
-        base += b.plan.time as f32;
-    }
-    out
-}
+/// When an instruction starts and when its result can be used, in nanoseconds; in a loop, of the first turn.
+type Times = [f64; 2];
 
 impl Compiled {
-    /// The streams as text, one section per engine, at most `limit` lines each. Times are the compiler's estimate in
-    /// nanoseconds.
+    /// The streams as text, one section per engine, at most `limit` lines each: simulated start and end in nanoseconds, what
+    /// is waited for, the instruction with its addresses, what is signalled, the source line. Times of a transfer are
+    /// its trigger and its completion. Without times if the program cannot be simulated without data.
     pub fn listing(&self, limit: usize) -> String {
+        let times = simulate(&self.program);
         let mut out = String::new();
+        let mut number = 0;
         for (s, engine) in STREAM_ENGINES.iter().enumerate() {
             let stream = &self.program.streams[s];
-            if stream.is_empty() {
-                continue;
+            if !stream.is_empty() {
+                let _ = writeln!(out, "{engine}: {} instructions", self.report.instructions[s]);
+                let _ = writeln!(out, "{:>10} {:>10}  simulated ns", "start", "end");
+                let mut lines = Lines { program: &self.program, times: &times, number, left: limit };
+                lines.section(stream, &mut out);
             }
-            let _ = writeln!(out, "{engine}: {} instructions", self.report.instructions[s]);
-            let mut lines =
-                Lines { program: &self.program, starts: &self.report.starts[s], next: 0, left: limit };
-            lines.section(stream, &mut out);
+            number += count(stream);
         }
         out
     }
 }
 
+/// Instructions of a stream, nested ones and structured nodes included.
+fn count(stream: &[MInst]) -> usize {
+    let mut n = 0;
+    let mut stack = vec![stream.iter()];
+    while let Some(top) = stack.last_mut() {
+        match top.next() {
+            None => {
+                stack.pop();
+            }
+            Some(inst) => {
+                n += 1;
+                stack.extend(bodies(inst).into_iter().rev().map(|b| b.iter()));
+            }
+        }
+    }
+    n
+}
+
+fn bodies(inst: &MInst) -> SmallVec<[&[MInst]; 2]> {
+    match &inst.kind {
+        MKind::For { body, .. } | MKind::While { body, .. } => smallvec![body.as_slice()],
+        MKind::If { then, otherwise, .. } => smallvec![then.as_slice(), otherwise.as_slice()],
+        _ => smallvec![],
+    }
+}
+
+/// Times by instruction, numbered in the order of the streams, a node before its body.
+fn simulate(program: &Program) -> Vec<Option<Times>> {
+    let Ok(verified) = nki_sim::verify(program.clone()) else { return Vec::new() };
+    let mut times = FirstTimes { by_inst: vec![None; program.streams.iter().map(|s| count(s)).sum()] };
+    let options = SimOptions { mode: Mode::TimeOnly, max_path_events: 0, ..SimOptions::default() };
+    match nki_sim::run_traced(&verified, &[], &options, &mut times) {
+        Ok(_) => times.by_inst,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Remembers the first execution of every instruction.
+struct FirstTimes {
+    by_inst: Vec<Option<Times>>,
+}
+
+impl FirstTimes {
+    fn set(&mut self, inst: u32, start: Ps, end: Ps) {
+        if let Some(slot) = self.by_inst.get_mut(inst as usize) {
+            slot.get_or_insert([ns(start), ns(end)]);
+        }
+    }
+}
+
+impl TraceSink for FirstTimes {
+    fn instruction(&mut self, _: Engine, inst: u32, _: u32, times: [Ps; 3], _: Option<(u32, Ps)>) {
+        self.set(inst, times[0], times[2]);
+    }
+    fn trigger(&mut self, _: Engine, _: u32, _: u32, _: [Ps; 2], _: Option<(u32, Ps)>) {}
+    fn transfer(&mut self, _: u8, inst: u32, _: u32, times: [Ps; 3], _: u64) {
+        self.set(inst, times[0], times[2]);
+    }
+    fn stall(&mut self, _: Engine, _: u32, _: Stall, _: Ps, _: Ps) {}
+}
+
 struct Lines<'a> {
     program: &'a Program,
-    starts: &'a [f32],
-    next: usize,
+    times: &'a [Option<Times>],
+    /// Of the next instruction.
+    number: usize,
     left: usize,
 }
 
@@ -57,28 +114,25 @@ impl<'a> Lines<'a> {
                 continue;
             };
             if self.left == 0 {
-                let _ = writeln!(out, "  ...");
+                let _ = writeln!(out, "{:>23}...", "");
                 return;
             }
             self.left -= 1;
-            let depth = stack.len();
-            self.line(inst, depth, out);
-            if let MKind::For { body, .. } | MKind::While { body, .. } = &inst.kind {
-                stack.push(body.iter());
-            }
+            self.line(inst, stack.len() - 1, out);
+            stack.extend(bodies(inst).into_iter().rev().map(|b| b.iter()));
         }
     }
 
     fn line(&mut self, inst: &MInst, depth: usize, out: &mut String) {
-        let timed = matches!(inst.kind, MKind::Compute { .. } | MKind::Dma { .. });
-        let time = match self.starts.get(self.next) {
-            Some(t) if timed => format!("{t:>10.0}"),
-            _ => format!("{:>10}", ""),
+        let time = match self.times.get(self.number) {
+            Some(Some([start, end])) => format!("{start:>10.0} {end:>10.0}"),
+            _ => format!("{:>21}", ""),
         };
-        self.next += usize::from(timed);
+        self.number += 1;
         let indent = "  ".repeat(depth);
         let at = self.program.locs.resolve(inst.loc).map_or(String::new(), |l| format!("  ; {l}"));
-        let _ = writeln!(out, "{time}{indent}{}{}{}{at}", waits(inst), self.what(&inst.kind), signals(inst));
+        let _ =
+            writeln!(out, "{time}  {indent}{}{}{}{at}", waits(inst), self.what(&inst.kind), signals(inst));
     }
 
     fn what(&self, kind: &MKind) -> String {
@@ -88,7 +142,7 @@ impl<'a> Lines<'a> {
                 format!("{op} {} (ring {queue}, descriptors {dge})", self.operands(*op, operands))
             }
             MKind::Sync => "sync".into(),
-            MKind::For { reg, hi, .. } => format!("for s{} in 0..{hi:?}", reg.0),
+            MKind::For { reg, lo, hi, .. } => format!("for r{} in {}..{}", reg.0, bound(*lo), bound(*hi)),
             MKind::While { .. } => "while".into(),
             MKind::If { .. } => "if".into(),
             MKind::RegLoad { .. } | MKind::RegStore { .. } | MKind::RegMove { .. } => "register".into(),
@@ -104,7 +158,7 @@ impl<'a> Lines<'a> {
                 MOperand::Access(a) => self.access(a),
                 MOperand::Imm(x) => format!("{x}"),
                 MOperand::Int(x) => format!("{x}"),
-                MOperand::Reg(r) => format!("s{}", r.0),
+                MOperand::Reg(r) => format!("r{}", r.0),
             };
             if spec.effect == Effect::Read { src.push(text) } else { dst.push(text) }
         }
@@ -135,10 +189,17 @@ impl<'a> Lines<'a> {
     }
 }
 
+fn bound(b: MBound) -> String {
+    match b {
+        MBound::Const(c) => c.to_string(),
+        MBound::Reg(r) => format!("r{}", r.0),
+    }
+}
+
 fn affine(a: &RegAffine, base: i64) -> String {
     let mut text = (a.constant - base).to_string();
     for (reg, c) in &a.terms {
-        let _ = write!(text, "+{c}*s{}", reg.0);
+        let _ = write!(text, "+{c}*r{}", reg.0);
     }
     text
 }

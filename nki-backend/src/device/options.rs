@@ -28,6 +28,8 @@ passes! {
     MultiBuffer, "multi-buffer";
     /// Reorder by the dependence graph; off: program order.
     Schedule, "schedule";
+    /// Choose between the schedules of a small program by simulating them; off: by estimated time.
+    Measure, "measure";
     /// Issue DMA transfers from several sequencers; off: all from the sync engine.
     SpreadDma, "spread-dma";
     /// Drop waits that other waits imply.

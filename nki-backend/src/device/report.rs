@@ -2,12 +2,11 @@
 
 use crate::device::allocate::{Allocation, SiteReport};
 use crate::device::depend::Dependences;
-use crate::device::emit::Emitted;
 use crate::device::expand::Stream;
 use crate::device::reuse::Reused;
 use crate::device::schedule::Plan;
-use crate::device::sync::Waits;
 use nki_ir::Kernel;
+use nki_sim::Program;
 use nki_sim::program::{MInst, MKind, STREAM_ENGINES};
 use std::fmt;
 
@@ -35,8 +34,6 @@ pub struct CompileReport {
     /// Estimated time of the chosen schedule and of program order, in nanoseconds, loops counted once.
     pub estimate_ns: f64,
     pub program_order_ns: f64,
-    /// Estimated start of every instruction of every stream, in nanoseconds.
-    pub(crate) starts: [Vec<f32>; 5],
 }
 
 impl CompileReport {
@@ -69,26 +66,24 @@ impl CompileReport {
         self.note("allocate", text);
     }
 
-    pub(crate) fn scheduled(
-        &mut self,
-        dependences: &Dependences,
-        plan: &Plan,
-        tried: &[(&'static str, f64)],
-        waits: &Waits,
-    ) {
+    pub(crate) fn scheduled(&mut self, dependences: &Dependences, plans: &[Plan], chosen: usize) {
         self.note("depend", format!("{} dependences", dependences.count()));
-        let all = tried.iter().map(|t| format!("{} {:.0} ns", t.0, t.1)).collect::<Vec<_>>().join(", ");
-        self.note("schedule", format!("{} of: {all} (estimates)", plan.name));
-        self.note("synchronise", format!("{} waits, {} implied by others", waits.count(), waits.dropped));
-        self.estimate_ns += plan.time;
-        self.program_order_ns += tried.first().map_or(0.0, |t| t.1);
-        self.waits += waits.count() as u64;
+        let all = plans.iter().map(|p| format!("{} {:.0} ns", p.name, p.time)).collect::<Vec<_>>().join(", ");
+        self.note("schedule", format!("{}; estimated: {all}", plans[chosen].name));
+        self.estimate_ns += plans[chosen].time;
+        self.program_order_ns += plans[0].time;
     }
 
-    pub(crate) fn emitted(&mut self, e: &Emitted) {
-        self.semaphores = e.semaphores;
+    pub(crate) fn measured(&mut self, candidates: usize, time: f64) {
+        self.note("measure", format!("{candidates} programs simulated, the fastest takes {time:.0} ns"));
+    }
+
+    pub(crate) fn emitted(&mut self, program: &Program, waits: usize, dropped: usize, forced: u32) {
+        self.note("synchronise", format!("{waits} waits, {dropped} implied by others"));
+        self.waits = waits as u64;
+        self.semaphores = program.semaphores;
         let mut stack: Vec<(usize, std::slice::Iter<'_, MInst>)> =
-            e.streams.iter().enumerate().map(|(s, v)| (s, v.iter())).collect();
+            program.streams.iter().enumerate().map(|(s, v)| (s, v.iter())).collect();
         while let Some((s, top)) = stack.last_mut() {
             let s = *s;
             match top.next().map(|m| &m.kind) {
@@ -104,11 +99,11 @@ impl CompileReport {
                 Some(_) => {}
             }
         }
-        let forced = match e.forced_waits {
+        let forced = match forced {
             0 => String::new(),
             n => format!(", {n} waits because none was free"),
         };
-        self.note("emit", format!("{} semaphores{forced}", e.semaphores));
+        self.note("emit", format!("{} semaphores{forced}", self.semaphores));
     }
 }
 

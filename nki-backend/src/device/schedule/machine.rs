@@ -61,6 +61,8 @@ pub struct Machine {
     generator: [f64; 5],
     /// When each DMA engine has served what is queued: loads, stores.
     dma: [[f64; 2]; 16],
+    /// Until when the shared memory ports are taken.
+    ports: [f64; 2],
     table: Option<ActTable>,
     table_load: f64,
     pub end: f64,
@@ -85,12 +87,18 @@ impl Machine {
     /// Issues a compute instruction.
     pub fn compute(&mut self, cost: Cost, stream: usize, ready: f64) -> Ran {
         let mut start = self.free(stream).max(ready);
+        for (port, _) in self.ports.iter().zip(cost.ports).filter(|p| p.1) {
+            start = start.max(*port);
+        }
         if self.changes_table(&cost) {
             self.table = cost.table;
             start += self.table_load;
         }
         self.sequencer[stream] = start;
         self.path[stream] = start + cost.occupancy;
+        for (port, _) in self.ports.iter_mut().zip(cost.ports).filter(|p| p.1) {
+            *port = start + cost.occupancy;
+        }
         let done = start + cost.latency;
         self.end = self.end.max(done);
         Ran { start, done, stream: stream as u8, transfer: false }

@@ -1,5 +1,5 @@
-//! Schedule: an issue order, a stream for every instruction, a ring for every transfer. Several orders are tried in estimated
-//! time, program order among them, and the fastest is taken: no schedule is slower than the source by the estimate.
+//! Schedule: an issue order, a stream for every instruction, a ring for every transfer. Several orders are made, program
+//! order among them, so that the one taken is never slower than the source.
 
 mod list;
 mod machine;
@@ -23,8 +23,6 @@ pub struct Plan {
     pub order: Vec<u32>,
     /// Stream of each item, by position in the block.
     pub streams: Vec<u8>,
-    /// Estimated start of each item, in nanoseconds from the start of the block.
-    pub starts: Vec<f32>,
     /// Estimated duration of the block, in nanoseconds.
     pub time: f64,
     pub name: &'static str,
@@ -35,20 +33,9 @@ impl Plan {
     pub fn stream(&self, i: u32) -> usize {
         self.streams[(i - self.items.start) as usize].into()
     }
-    /// Estimated start of item `i`.
-    pub fn start(&self, i: u32) -> f32 {
-        self.starts[(i - self.items.start) as usize]
-    }
 
     fn new(name: &'static str, items: Range<u32>, order: Vec<u32>, ran: &[Ran], time: f64) -> Self {
-        Plan {
-            items,
-            order,
-            streams: ran.iter().map(|r| r.stream).collect(),
-            starts: ran.iter().map(|r| r.start as f32).collect(),
-            time,
-            name,
-        }
+        Plan { items, order, streams: ran.iter().map(|r| r.stream).collect(), time, name }
     }
 }
 
@@ -61,20 +48,13 @@ pub struct Problem<'a> {
     pub options: &'a CompileOptions,
 }
 
-/// The best plan of a block, and the estimated times of all plans tried, by name.
-pub fn schedule(p: &Problem<'_>) -> (Plan, Vec<(&'static str, f64)>) {
-    let mut best = program_order(p);
-    let mut tried = vec![(best.name, best.time)];
+/// Everything that may become the schedule of a block; program order comes first.
+pub fn candidates(p: &Problem<'_>) -> Vec<Plan> {
+    let mut plans = vec![program_order(p)];
     if p.options.runs(Pass::Schedule) {
-        for priority in [Priority::Oldest, Priority::CriticalPath] {
-            let plan = list::schedule(p, priority);
-            tried.push((plan.name, plan.time));
-            if plan.time < best.time {
-                best = plan;
-            }
-        }
+        plans.extend([Priority::Oldest, Priority::CriticalPath].map(|priority| list::schedule(p, priority)));
     }
-    (best, tried)
+    plans
 }
 
 /// Issues everything in the order of the source, transfers from their first issuer.
