@@ -1,8 +1,9 @@
 //! Cranelift code for a kernel's structure: loops, branches, the byte offset of every operand, one call per instruction.
 
+use super::dynamic::Index;
 use super::layout::Layout;
 use super::poison;
-use super::runtime::{Context, MAX_OPERANDS, poison_tile, run_step};
+use super::runtime::{Context, INDEX_OPERANDS, OFFSETS, poison_tile, run_step};
 use super::step::{Step, StepArg};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -86,7 +87,7 @@ fn limit(what: impl std::fmt::Display) -> Diagnostics {
 pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step]) -> Result<Code, Diagnostics> {
     let mut module = module(steps.len())?;
     let pointer = module.target_config().pointer_type();
-    let mut signature = |params: &[types::Type], returns: bool| {
+    let signature = |params: &[types::Type], returns: bool| {
         let mut s = module.make_signature();
         s.params.extend(params.iter().copied().map(AbiParam::new));
         s.returns.extend(returns.then(|| AbiParam::new(types::I32)));
@@ -237,7 +238,7 @@ impl<'a> Emitter<'a> {
         let [context, from, to] = [0, 1, 2].map(|i| b.block_params(entry)[i]);
         let pointer = b.func.dfg.value_type(context);
         let registers = b.ins().load(types::I64, MemFlagsData::trusted(), context, 0);
-        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, MAX_OPERANDS as u32 * 8, 3);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, OFFSETS as u32 * 8, 3);
         let offsets = b.create_sized_stack_slot(slot);
         let fault = b.create_block();
         let vars = vec![None; kernel.vars.len()];
@@ -447,12 +448,24 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    /// Stores an operand's offset for the runtime.
+    fn offset(&mut self, base: &Affine, slot: usize) {
+        let offset = self.affine(base);
+        self.b.ins().stack_store(self.pointer, offset, self.offsets, slot as i32 * 8);
+    }
+
     fn inst(&mut self, index: usize) {
         let step = &self.steps[index];
         for (i, arg) in step.args.iter().enumerate() {
-            if let StepArg::Tile(t) = arg {
-                let offset = self.affine(&t.base);
-                self.b.ins().stack_store(self.pointer, offset, self.offsets, i as i32 * 8);
+            match arg {
+                StepArg::Tile(t) => self.offset(&t.base, i),
+                StepArg::Dynamic(d) => {
+                    self.offset(&d.tile.base, i);
+                    if let Index::Scalar(t) | Index::Rows(t) = &d.index {
+                        self.offset(&t.base, INDEX_OPERANDS + i);
+                    }
+                }
+                StepArg::None | StepArg::Imm(_) | StepArg::Int(_) | StepArg::Register(_) => {}
             }
         }
         let accumulate = self.accumulate(&step.accumulate);

@@ -7,6 +7,7 @@
 
 mod codegen;
 mod copy;
+mod dynamic;
 mod layout;
 mod parallel;
 mod poison;

@@ -1,5 +1,6 @@
 //! What generated code calls: one function that runs one step on the addresses it is given.
 
+use super::dynamic::{Dynamic, Failure, Index, index_values};
 use super::layout::{Layout, Place};
 use super::step::{Fast, Step, StepArg, Tile};
 use nki_ir::diag::Code;
@@ -28,8 +29,11 @@ impl Param {
     }
 }
 
-/// Operand positions of an instruction at most.
-pub const MAX_OPERANDS: usize = 16;
+/// Offsets that generated code passes: one per operand, and behind them one per operand's index tile.
+pub const OFFSETS: usize = 2 * INDEX_OPERANDS;
+
+/// Most operands of an instruction, and where the offsets of index tiles begin.
+pub const INDEX_OPERANDS: usize = 16;
 
 /// One call of a kernel on one thread. Generated code gets its address and reads `registers` only.
 #[repr(C)]
@@ -46,7 +50,7 @@ pub struct Context<'a> {
     private: Option<(Param, usize)>,
     tier: Tier,
     state: State,
-    fault: Option<(Inst, (Code, String))>,
+    fault: Option<(Inst, Failure)>,
 }
 
 impl<'a> Context<'a> {
@@ -82,7 +86,7 @@ impl<'a> Context<'a> {
         fork
     }
     /// The fault that stopped the call.
-    pub fn take_fault(&mut self) -> Option<(Inst, (Code, String))> {
+    pub fn take_fault(&mut self) -> Option<(Inst, Failure)> {
         self.fault.take()
     }
 
@@ -108,12 +112,15 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn step(&mut self, index: usize, offsets: &[i64], accumulate: bool) -> Result<(), (Code, String)> {
+    fn step(&mut self, index: usize, offsets: &[i64], accumulate: bool) -> Result<(), Failure> {
         let steps = self.steps;
         let step = &steps[index];
         let mut windows: SmallVec<[Param; 5]> = SmallVec::new();
         for (arg, &offset) in step.args.iter().zip(offsets) {
             windows.push(match arg {
+                StepArg::Dynamic(d) => self.whole(d).ok_or_else(|| {
+                    (Code::OutOfBounds, format!("{}: `{}` is not in memory", step.op, d.name))
+                })?,
                 StepArg::Tile(t) => self.window(t, offset).ok_or_else(|| {
                     (Code::OutOfBounds, format!("{}: an operand leaves its buffer", step.op))
                 })?,
@@ -136,7 +143,7 @@ impl<'a> Context<'a> {
                 unsafe { self.matmul(*dtype, *shape, *strides, &windows, combine) };
                 Ok(())
             }
-            Fast::Reference => self.reference(step, &windows, accumulate),
+            Fast::Reference => self.reference(step, &windows, offsets, accumulate),
         }
     }
 
@@ -178,18 +185,31 @@ impl<'a> Context<'a> {
     }
 
     /// The reference semantics on the operands' windows, one memory per operand.
-    fn reference(&mut self, step: &Step, windows: &[Param], accumulate: bool) -> Result<(), (Code, String)> {
-        let args: SmallVec<[Arg; 5]> = step
-            .args
-            .iter()
-            .enumerate()
-            .map(|(i, arg)| match arg {
+    fn reference(
+        &mut self,
+        step: &Step,
+        windows: &[Param],
+        offsets: &[i64],
+        accumulate: bool,
+    ) -> Result<(), Failure> {
+        let mut args: SmallVec<[Arg; 5]> = SmallVec::new();
+        for (i, arg) in step.args.iter().enumerate() {
+            args.push(match arg {
                 StepArg::None => Arg::None,
                 StepArg::Imm(x) => Arg::Imm(*x),
                 StepArg::Int(x) => Arg::Int(*x),
+                StepArg::Register(r) => Arg::Int(self.register_file.get(*r).copied().unwrap_or(0)),
                 StepArg::Tile(t) => Arg::Span(sem::Span { mem: i as u32, ..t.span.clone() }),
-            })
-            .collect();
+                StepArg::Dynamic(d) => {
+                    let values = self.index(d, offsets.get(INDEX_OPERANDS + i).copied().unwrap_or(0))?;
+                    match d.resolve(i as u32, offsets[i], &values)? {
+                        Some(arg) => arg,
+                        // Skipped (isa.md 3.5.4).
+                        None => return Ok(()),
+                    }
+                }
+            });
+        }
         let call = Call {
             op: step.op,
             engine: step.engine,
@@ -201,6 +221,43 @@ impl<'a> Context<'a> {
         };
         let mut memory = Windows(windows);
         sem::execute(&call, &mut memory, &mut self.state).map_err(|f| (f.code, f.message))
+    }
+
+    /// The memory of a whole buffer.
+    fn whole(&self, d: &Dynamic) -> Option<Param> {
+        let (memory, start, len) = match d.place() {
+            Place::Param(i) => (self.params.get(i)?, 0, self.params.get(i)?.len),
+            Place::Scratch(at) => {
+                let (memory, start) = self.scratch_at(at);
+                (memory, start, d.row_stride * nki_ir::target::PARTITIONS as usize)
+            }
+        };
+        let len = len.min(memory.len.checked_sub(start)?);
+        let writable = d.tile.writable;
+        if writable && !memory.writable {
+            return None;
+        }
+        // SAFETY: `start <= memory.len`.
+        Some(Param { data: unsafe { memory.data.add(start) }, len, writable })
+    }
+
+    /// The values of an operand's index.
+    fn index(&self, d: &Dynamic, offset: i64) -> Result<Vec<Option<i64>>, Failure> {
+        let tile = match &d.index {
+            Index::Register(r) => return Ok(vec![self.register_file.get(*r).copied()]),
+            Index::Scalar(t) | Index::Rows(t) => t,
+        };
+        let window = self
+            .window(tile, offset)
+            .ok_or_else(|| (Code::OutOfBounds, format!("the index of `{}` leaves its buffer", d.name)))?;
+        let memory = Windows(std::slice::from_ref(&window));
+        let bytes = memory.bytes(0);
+        let mut values = Vec::with_capacity(tile.span.elements());
+        tile.span.for_each_range(|start, len| {
+            let run = bytes.get(start..start + len).unwrap_or(&[]);
+            values.extend(run.as_chunks::<4>().0);
+        });
+        Ok(index_values(tile.span.dtype, values.into_iter()))
     }
 }
 
@@ -246,8 +303,8 @@ pub unsafe extern "C" fn run_step(
     let context = unsafe { &mut *context };
     let index = index as usize;
     let Some(step) = context.steps.get(index) else { return 1 };
-    // SAFETY: generated code stores one offset per operand before each call.
-    let offsets = unsafe { std::slice::from_raw_parts(offsets, step.args.len()) };
+    // SAFETY: generated code passes the address of its offsets, of which those that the step needs are stored.
+    let offsets = unsafe { std::slice::from_raw_parts(offsets, OFFSETS) };
     let inst = step.inst;
     match context.step(index, offsets, accumulate != 0) {
         Ok(()) => 0,

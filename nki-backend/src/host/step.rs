@@ -1,13 +1,16 @@
 //! Instructions made ready to run: operands as byte patterns, and the fast function that serves them, if any.
 
 use super::copy::{self, CopyPlan};
+use super::dynamic::{Dynamic, Index};
 use super::layout::{Layout, Place};
 use nki_ir::affine::Affine;
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
+use nki_ir::entity::Entity;
 use nki_ir::kernel::{Accumulate, Attr, InstData, Operand};
-use nki_ir::op::{Effect, Engine, MatmulPerf, Op};
+use nki_ir::op::{Effect, Engine, MatmulPerf, OobMode, Op};
 use nki_ir::sem::Span;
 use nki_ir::target::{Gen, Target};
+use nki_ir::view::{self, Pattern};
 use nki_ir::{DType, Inst, Kernel, View};
 use smallvec::SmallVec;
 
@@ -18,6 +21,9 @@ pub enum StepArg {
     Imm(f32),
     Int(i64),
     Tile(Tile),
+    Dynamic(Box<Dynamic>),
+    /// The value of a virtual register.
+    Register(usize),
 }
 
 /// A tile operand. The byte offset of its first element within its buffer is `base`, evaluated by the generated code.
@@ -90,7 +96,10 @@ fn lower_inst(
             Operand::None => StepArg::None,
             Operand::Imm(x) => StepArg::Imm(*x),
             Operand::Int(i) => StepArg::Int(*i),
-            Operand::Reg(_) => return Err("register operands have no native form".into()),
+            Operand::Reg(r) => StepArg::Register(r.index()),
+            Operand::View(v) if v.dynamic.is_some() => {
+                StepArg::Dynamic(Box::new(dynamic(k, layout, v, data, spec.effect != Effect::Read)?))
+            }
             Operand::View(v) => StepArg::Tile(tile(k, layout, v, spec.effect != Effect::Read)?),
         });
     }
@@ -113,12 +122,56 @@ fn lower_inst(
 }
 
 fn tile(kernel: &Kernel, layout: &Layout, view: &View, writable: bool) -> Result<Tile, String> {
-    if view.dynamic.is_some() {
-        return Err("dynamic addresses have no native form".into());
-    }
-    let buf = &kernel.bufs[view.buf];
-    let too_large = || "an address leaves 64 bits".to_string();
-    let pattern = view.pattern(buf).ok_or_else(too_large)?;
+    let pattern = view.pattern(&kernel.bufs[view.buf]).ok_or_else(too_large)?;
+    pattern_tile(layout, view, &pattern, writable)
+}
+
+fn too_large() -> String {
+    "an address leaves 64 bits".to_string()
+}
+
+/// An operand at a run-time position.
+fn dynamic(
+    k: &Kernel,
+    layout: &Layout,
+    view: &View,
+    data: &InstData,
+    writable: bool,
+) -> Result<Dynamic, String> {
+    let buf = &k.bufs[view.buf];
+    let mut pattern = view.pattern(buf).ok_or_else(too_large)?;
+    let (axis, index) = match view.dynamic.as_ref() {
+        Some(view::Dynamic::Register { reg, axis }) => (*axis, Index::Register(reg.index())),
+        Some(view::Dynamic::Scalar { index, axis }) => (*axis, Index::Scalar(tile(k, layout, index, false)?)),
+        Some(view::Dynamic::Vector { index }) => {
+            if pattern.dims.is_empty() {
+                return Err("row indices for a view without rows".into());
+            }
+            pattern.dims.remove(0);
+            (0, Index::Rows(tile(k, layout, index, false)?))
+        }
+        Some(view::Dynamic::Indirect { .. }) | None => {
+            return Err("on-chip column indices have no native form".into());
+        }
+    };
+    let inner = buf.shape.get(axis as usize + 1..).unwrap_or(&[]);
+    let scale = inner.iter().try_fold(buf.dtype.bytes() as i64, |n, &d| n.checked_mul(d.into()));
+    let tile = pattern_tile(layout, view, &pattern, writable)?;
+    let oob = data.op.row().attr("oob_mode").map(|i| &data.attrs[i]);
+    Ok(Dynamic {
+        tile,
+        index,
+        scale: scale.ok_or_else(too_large)?,
+        name: buf.name.clone(),
+        axis,
+        size: buf.shape.get(axis as usize).copied().unwrap_or(0),
+        row_bytes: buf.row_bytes() as usize,
+        row_stride: layout.row_stride(view.buf),
+        skip: oob == Some(&Attr::Oob(OobMode::Skip)),
+    })
+}
+
+fn pattern_tile(layout: &Layout, view: &View, pattern: &Pattern, writable: bool) -> Result<Tile, String> {
     let size = view.dtype.bytes() as i64;
     let row = layout.row_stride(view.buf);
     let base = pattern

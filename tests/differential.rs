@@ -1,0 +1,99 @@
+//! Generated programs, run in every way: interpreter, simulator (three orders of transfers) and native code agree.
+//!
+//! `NKI_CASES` sets the number of programs (the long run uses 1000), `NKI_SEED` the first seed. A failure names its seed and
+//! prints the shrunk kernel, which belongs into a filetest.
+
+use nki::ir::interp::{self, InterpOptions};
+use nki::ir::sem::cast;
+use nki::ir::testgen::{GenOptions, Rng, generate, shrink};
+use nki::ir::verify::verify;
+use nki::ir::{Kernel, Target, Tensor};
+use nki_backend::device::{self, CompileOptions};
+use nki_backend::host::{self, HostOptions};
+use nki_sim::SimOptions;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+/// Small arguments: floats in quarters of magnitude 2 at most, small integers.
+fn arguments(kernel: &Kernel, seed: u64) -> Vec<Tensor> {
+    let mut rng = Rng::new(seed ^ 0x5eed);
+    let fill = |(_, b): (_, &nki::ir::BufData)| {
+        let shape: Vec<usize> = b.shape.iter().map(|&n| n as usize).collect();
+        let mut t = Tensor::zeros(b.dtype, &shape);
+        for element in t.data.chunks_mut(b.dtype.bytes()) {
+            let bits = if b.dtype.is_float() {
+                cast::down(b.dtype, rng.below(17) as f32 / 4.0 - 2.0)
+            } else {
+                rng.below(4)
+            };
+            element.copy_from_slice(&bits.to_le_bytes()[..b.dtype.bytes()]);
+        }
+        t
+    };
+    kernel.inputs().map(fill).collect()
+}
+
+/// Where a kernel fails, and how.
+type Failure = (&'static str, String);
+
+/// What is wrong with a kernel, if anything.
+fn disagreement(kernel: &Kernel, target: Target, seed: u64) -> Option<Failure> {
+    let verified = match verify(kernel.clone(), target) {
+        Ok(v) => v,
+        Err(e) => return Some(("the gate", e.to_string())),
+    };
+    let inputs = arguments(kernel, seed);
+    let reference = match interp::run(&verified, &inputs, &InterpOptions::default()) {
+        Ok(out) => out,
+        Err(e) => return Some(("the interpreter", e.to_string())),
+    };
+    let differs = |way, got: Result<Vec<Tensor>, nki::ir::Diagnostics>| match got {
+        Err(e) => Some((way, e.to_string())),
+        Ok(out) => {
+            let first = out.iter().zip(&reference).position(|(a, b)| a != b)?;
+            let at = out[first].data.iter().zip(&reference[first].data).position(|(a, b)| a != b);
+            let name = kernel.outputs().nth(first).map(|(_, b)| &b.name);
+            Some((way, format!("differs from the interpreter in {name:?} at byte {at:?}")))
+        }
+    };
+    let native = host::compile(&verified, &HostOptions::default()).and_then(|k| k.run(&inputs));
+    if let Some(failure) = differs("native code", native) {
+        return Some(failure);
+    }
+    let program = device::compile(&verified, &CompileOptions::default())
+        .and_then(|compiled| nki_sim::verify(compiled.program));
+    let program = match program {
+        Ok(p) => p,
+        Err(e) => return Some(("the device compiler", e.to_string())),
+    };
+    [None, Some(seed), Some(seed.wrapping_mul(31) + 7)].into_iter().find_map(|adversary| {
+        let options = SimOptions { adversary, ..SimOptions::default() };
+        differs("the simulator", nki_sim::run(&program, &inputs, &options).map(|o| o.outputs))
+    })
+}
+
+fn agree_on(target: Target, cases: u64, first: u64) {
+    for seed in first..first + cases {
+        let options = GenOptions { target, ..GenOptions::default() };
+        let kernel = generate(seed, &options);
+        let Some((way, message)) = disagreement(&kernel, target, seed) else { continue };
+        let fails_alike = |k: &Kernel| disagreement(k, target, seed).is_some_and(|f| f.0 == way);
+        let small = shrink(&kernel, fails_alike);
+        let message = disagreement(&small, target, seed).map_or(message, |f| f.1);
+        panic!("seed {seed} on {target}: {way}: {message}\n{}", nki::ir::text::print(&small));
+    }
+}
+
+#[test]
+fn every_way_of_running_agrees_on_trn2() {
+    agree_on(Target::Trn2, number("NKI_CASES", 60), number("NKI_SEED", 0));
+}
+
+#[test]
+fn every_way_of_running_agrees_on_trn1_and_trn3() {
+    let cases = number("NKI_CASES", 60) / 4;
+    agree_on(Target::Trn1, cases, 1 << 20);
+    agree_on(Target::Trn3, cases, 1 << 21);
+}
