@@ -1,6 +1,6 @@
 //! Statements of the vector, scalar and GpSimd engines.
 
-use super::state::{CLAMP, Gen, LARGE, Tile, attr, range_of, set};
+use super::state::{CLAMP, Gen, LARGE, LARGE_FP8, Tile, attr, range_of, set};
 use super::views::Sel;
 use crate::dtype::DType;
 use crate::kernel::{Attr, InstData, Operand, Space};
@@ -108,9 +108,10 @@ impl Gen<'_> {
     /// Clamps a tile whose magnitudes may be large. What a loop changes in place is always clamped: its bound would grow
     /// from turn to turn.
     pub fn tame(&mut self, t: usize) {
-        let Tile { hi, level, dtype, .. } = self.tiles[t];
-        let carried = level < self.scopes.len();
-        if (hi <= LARGE && !carried) || (dtype.is_int() && dtype.bytes() == 1) {
+        let Tile { hi, dtype, .. } = self.tiles[t];
+        let carried = self.carried_in(t);
+        let large = if dtype.is_float8() { LARGE_FP8 } else { LARGE };
+        if (hi <= large && !carried) || (dtype.is_int() && dtype.bytes() == 1) {
             return;
         }
         let mut data = self.new_inst(Op::TensorScalar);
@@ -123,7 +124,11 @@ impl Gen<'_> {
         attr(&mut data, "op1", Attr::Alu(AluOp::Maximum));
         self.b.inst(data);
         let tile = &mut self.tiles[t];
-        (tile.hi, tile.used) = (CLAMP.min(range_of(dtype)), false);
+        tile.used = false;
+        // A loop without turns does not clamp either.
+        if !carried {
+            tile.hi = CLAMP;
+        }
     }
 
     /// `t / 2 + 1` in a new tile.

@@ -157,13 +157,13 @@ impl Gen<'_> {
 
     /// Stores a tile to an output of its own, by way of SBUF if it is in PSUM.
     pub fn store(&mut self, t: usize) {
-        self.read(t);
+        let hi = self.read(t);
         if self.tiles[t].space == Space::Psum {
             let copy = self.evict(t);
             return self.store(copy);
         }
         let (dtype, shape) = (self.tiles[t].dtype, self.tiles[t].shape.clone());
-        let to = if dtype.is_float() && self.rng.percent(10) { self.float_dtype() } else { dtype };
+        let to = if dtype.is_float() && self.rng.percent(10) { self.float_dtype_for(hi) } else { dtype };
         let src = self.full(t).view;
         if self.loops.is_empty() && self.rng.percent(10) {
             // Transposed on the way.
@@ -182,7 +182,7 @@ impl Gen<'_> {
     /// Copies a PSUM tile to a new SBUF tile.
     pub fn evict(&mut self, t: usize) -> usize {
         let hi = self.read(t);
-        let dtype = self.float_dtype();
+        let dtype = self.float_dtype_for(hi);
         let shape = self.tiles[t].shape.clone();
         let copy = self.alloc(Space::Sbuf, dtype, &shape);
         let mut data = self.new_inst(Op::TensorCopy);
@@ -237,7 +237,8 @@ impl Gen<'_> {
         attr(&mut data, "channel_multiplier", Attr::Int(multiplier));
         set(&mut data, "dst", Operand::View(dst.view));
         self.b.inst(data);
-        self.wrote(t, reach);
+        // Below zero, unsigned elements wrap.
+        self.wrote(t, if dtype == DType::U32 { range_of(dtype) } else { reach });
         self.tame(t);
     }
 

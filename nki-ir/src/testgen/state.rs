@@ -12,8 +12,12 @@ use crate::target::Gen as Generation;
 
 /// Magnitudes above this are clamped.
 pub const LARGE: f64 = 4096.0;
+/// The same for 8-bit floats.
+pub const LARGE_FP8: f64 = 200.0;
 /// What clamps leave.
 pub const CLAMP: f64 = 32.0;
+/// Bound of one-byte integers, which are not clamped.
+const SMALL_INTS: f64 = 256.0;
 /// PSUM tiles (of at most a bank) in scope at once; the other banks are for the compiler.
 const PSUM_TILES: u32 = 6;
 /// Bytes per partition of the SBUF tiles in scope at once.
@@ -299,9 +303,16 @@ impl<'o> Gen<'o> {
         self.scopes.iter().flatten().copied().filter(|&t| ok(&self.tiles[t])).collect()
     }
 
-    /// Records that `t` was written with values of magnitude up to `hi` (partly, if not all of it).
+    /// Whether `t` is from outside the innermost scope, which may run many times or not at all.
+    pub fn carried_in(&self, t: usize) -> bool {
+        self.tiles[t].level < self.scopes.len()
+    }
+
+    /// Records that `t` was written (partly, if not all of it) with values of magnitude up to `hi`. What is carried through
+    /// a loop is clamped by `tame` at once.
     pub fn wrote(&mut self, t: usize, hi: f64) {
         let bound = range_of(self.tiles[t].dtype);
+        let hi = if self.carried_in(t) { hi.max(CLAMP).min(CLAMP.max(SMALL_INTS)) } else { hi };
         let tile = &mut self.tiles[t];
         tile.hi = tile.hi.max(hi.min(bound));
         tile.used = false;
@@ -311,6 +322,11 @@ impl<'o> Gen<'o> {
 
     pub fn float_dtype(&mut self) -> DType {
         self.rng.pick(&[DType::F32, DType::F32, DType::F32, DType::BF16, DType::BF16, DType::F16])
+    }
+    /// A float dtype that holds magnitudes up to `hi`.
+    pub fn float_dtype_for(&mut self, hi: f64) -> DType {
+        let dtype = self.float_dtype();
+        if dtype == DType::F16 && hi > 60_000.0 { DType::F32 } else { dtype }
     }
     pub fn int_dtype(&mut self) -> DType {
         self.rng.pick(&[DType::I32, DType::I32, DType::U32, DType::U8, DType::I8, DType::U16, DType::I16])

@@ -1,6 +1,6 @@
 //! Views for operands: of one tile as it comes, or of any tile so that it pairs with others.
 
-use super::state::{Gen, Tile};
+use super::state::{CLAMP, Gen, Tile};
 use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::entity::Buf;
@@ -39,7 +39,9 @@ impl Gen<'_> {
     /// Marks `t` as read and returns its magnitude.
     pub fn read(&mut self, t: usize) -> f64 {
         self.tiles[t].used = true;
-        self.tiles[t].hi
+        // What comes later in a loop may have changed it in the turn before, up to what clamps leave.
+        let hi = self.tiles[t].hi;
+        if self.carried_in(t) { hi.max(CLAMP) } else { hi }
     }
 
     /// A random expression from 0 to `max` in multiples of `unit`; it moves with an open loop if it can.

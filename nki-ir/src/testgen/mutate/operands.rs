@@ -59,12 +59,14 @@ pub fn wide_sum(e: &mut Edit) -> Option<()> {
 }
 
 fn widen(e: &mut Edit, kind: OperandKind) -> Option<()> {
-    let site = e.operand(|_, spec, v, b| {
-        spec.kind == kind && slice(v).is_some_and(|a| a.len() == 2) && b.shape[1] > 1
-    })?;
+    let site = e.operand(|_, spec, v, _| spec.kind == kind && slice(v).is_some_and(|a| a.len() == 2))?;
     let view = e.view(site)?;
+    let buf = view.buf;
     let last = &mut slice_mut(view)?[1];
     (last.start, last.count) = (constant(0), 2);
+    // A tile of one column gets a second one.
+    let columns = &mut e.k.bufs[buf].shape[1];
+    *columns = (*columns).max(2);
     Some(())
 }
 
