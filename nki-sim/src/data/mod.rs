@@ -59,12 +59,12 @@ pub(crate) struct Resolved {
     args: SmallVec<[Arg; 4]>,
 }
 
-fn allocate(len: usize, what: &str) -> Result<Vec<u8>, Diagnostic> {
+fn allocate(len: usize, what: &str) -> Result<Vec<u8>, Box<Diagnostic>> {
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(len).is_err() {
         let d =
             Diagnostic::error(Code::Limit, format!("this machine cannot allocate the {len} bytes of {what}"));
-        return Err(d.help("run time-only, or with smaller tensors"));
+        return Err(Box::new(d.help("run time-only, or with smaller tensors")));
     }
     bytes.resize(len, 0);
     Ok(bytes)
@@ -166,12 +166,12 @@ impl<'a> Data<'a> {
         (outputs, self.warnings)
     }
 
-    fn at(&self, d: Diagnostic, inst: u32) -> Diagnostic {
-        d.at(&self.flat.header.locs, self.flat.loc(inst))
+    fn at(&self, d: Diagnostic, inst: u32) -> Box<Diagnostic> {
+        Box::new(d.at(&self.flat.header.locs, self.flat.loc(inst)))
     }
 
     /// Executes a data instruction of `engine`.
-    pub fn compute(&mut self, engine: Engine, inst: u32, regs: &Regs) -> Result<(), Diagnostic> {
+    pub fn compute(&mut self, engine: Engine, inst: u32, regs: &Regs) -> Result<(), Box<Diagnostic>> {
         let flat = self.flat;
         let MKind::Compute { op, operands, attrs, accumulate } = &flat.insts[inst as usize].kind else {
             return Ok(());
@@ -186,14 +186,14 @@ impl<'a> Data<'a> {
     }
 
     /// Resolves a transfer when it is triggered; `None`: an out-of-bounds index skips it.
-    pub fn prepare(&mut self, inst: u32, regs: &Regs) -> Result<Option<Resolved>, Diagnostic> {
+    pub fn prepare(&mut self, inst: u32, regs: &Regs) -> Result<Option<Resolved>, Box<Diagnostic>> {
         let flat = self.flat;
         let MKind::Dma { op, operands, attrs, .. } = &flat.insts[inst as usize].kind else { return Ok(None) };
         self.resolve(inst, *op, operands, attrs, regs)
     }
 
     /// Executes a transfer when it completes.
-    pub fn transfer(&mut self, inst: u32, resolved: &Resolved) -> Result<(), Diagnostic> {
+    pub fn transfer(&mut self, inst: u32, resolved: &Resolved) -> Result<(), Box<Diagnostic>> {
         let flat = self.flat;
         let MKind::Dma { op, attrs, .. } = &flat.insts[inst as usize].kind else { return Ok(()) };
         self.execute(inst, *op, Engine::Dma, resolved, attrs, false)
@@ -207,7 +207,7 @@ impl<'a> Data<'a> {
         resolved: &Resolved,
         attrs: &[nki_ir::Attr],
         accumulate: bool,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Box<Diagnostic>> {
         let specs = op.row().operands;
         for (spec, arg) in specs.iter().zip(&resolved.args) {
             let reads = spec.effect == Effect::Read || (spec.effect == Effect::ReadWrite && accumulate);
@@ -260,7 +260,7 @@ impl<'a> Data<'a> {
     }
 
     /// A matmul adds only to what matmuls have put there (isa.md section 13).
-    fn check_accumulation(&mut self, inst: u32, arg: &Arg) -> Result<(), Diagnostic> {
+    fn check_accumulation(&mut self, inst: u32, arg: &Arg) -> Result<(), Box<Diagnostic>> {
         let Arg::Span(span) = arg else { return Ok(()) };
         let bits = match self.flat.header.target.generation() {
             Gen::Gen4 => &self.stores[PSUM as usize].written,
@@ -277,7 +277,7 @@ impl<'a> Data<'a> {
     }
 
     /// Reads of bytes never written: an error, or a warning and poison.
-    fn check_written(&mut self, inst: u32, operand: &str, arg: &Arg) -> Result<(), Diagnostic> {
+    fn check_written(&mut self, inst: u32, operand: &str, arg: &Arg) -> Result<(), Box<Diagnostic>> {
         match arg {
             Arg::Span(span) => self.check_span(inst, operand, span),
             Arg::Rows(Rows { row, starts }) => {
@@ -292,7 +292,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    fn check_span(&mut self, inst: u32, operand: &str, span: &Span) -> Result<(), Diagnostic> {
+    fn check_span(&mut self, inst: u32, operand: &str, span: &Span) -> Result<(), Box<Diagnostic>> {
         let store = &self.stores[span.mem as usize];
         let Some(byte) = store.written.first_clear(span) else { return Ok(()) };
         let what = self.place_name(span.mem, byte);
@@ -302,12 +302,12 @@ impl<'a> Data<'a> {
             Uninitialized::Error => Diagnostic::error(Code::Uninitialized, message),
             Uninitialized::Warn => Diagnostic::warning(Code::Uninitialized, message),
         };
-        d = self.at(d, inst);
+        d = d.at(locs, self.flat.loc(inst));
         if let Some(p) = self.placement(span.mem, byte) {
             d = d.related(locs, p.loc, format!("`{}` is declared here", p.name));
         }
         if self.uninitialized == Uninitialized::Error {
-            return Err(d);
+            return Err(Box::new(d));
         }
         if self.reported.insert(inst) {
             self.warnings.push(d);
@@ -364,7 +364,7 @@ impl<'a> Data<'a> {
     }
 
     /// The value that a register takes from memory, or the write of a register.
-    pub fn register(&mut self, stream: usize, inst: u32, regs: &mut Regs) -> Result<(), Diagnostic> {
+    pub fn register(&mut self, stream: usize, inst: u32, regs: &mut Regs) -> Result<(), Box<Diagnostic>> {
         let flat = self.flat;
         let (access, store) = match &flat.insts[inst as usize].kind {
             MKind::RegLoad { src, .. } => (src, false),

@@ -30,7 +30,7 @@ impl Data<'_> {
         operands: &[MOperand],
         attrs: &[Attr],
         regs: &Regs,
-    ) -> Result<Option<Resolved>, Diagnostic> {
+    ) -> Result<Option<Resolved>, Box<Diagnostic>> {
         let skip = op.row().attr("oob_mode").and_then(|i| attrs.get(i)) == Some(&Attr::Oob(OobMode::Skip));
         let mut args = smallvec::SmallVec::new();
         for (spec, o) in op.row().operands.iter().zip(operands) {
@@ -49,7 +49,7 @@ impl Data<'_> {
         o: &MOperand,
         regs: &Regs,
         skip: bool,
-    ) -> Result<Option<Arg>, Diagnostic> {
+    ) -> Result<Option<Arg>, Box<Diagnostic>> {
         let a = match o {
             MOperand::None => return Ok(Some(Arg::None)),
             MOperand::Imm(x) => return Ok(Some(Arg::Imm(*x))),
@@ -87,7 +87,7 @@ impl Data<'_> {
         }
     }
 
-    fn out_of_bounds(&self, inst: u32, name: &str, what: &str) -> Diagnostic {
+    fn out_of_bounds(&self, inst: u32, name: &str, what: &str) -> Box<Diagnostic> {
         let d = Diagnostic::error(Code::RuntimeIndex, format!("`{name}` covers {what}"));
         self.at(d.help("keep the index in range, or pass `oob_mode = skip` to a transfer"), inst)
     }
@@ -132,7 +132,7 @@ impl Data<'_> {
         name: &str,
         index: &Access,
         regs: &Regs,
-    ) -> Result<Vec<i64>, Diagnostic> {
+    ) -> Result<Vec<i64>, Box<Diagnostic>> {
         let place = Place::new(index, regs);
         let span = self.span(index, &place).map_err(|what| self.out_of_bounds(inst, name, &what))?;
         self.check_written(inst, "index", &Arg::Span(span.clone()))?;
@@ -156,7 +156,7 @@ impl Data<'_> {
         values: &[i64],
         scale: i64,
         skip: bool,
-    ) -> Result<Arg, Diagnostic> {
+    ) -> Result<Arg, Box<Diagnostic>> {
         let inner = Access { dims: a.dims.iter().skip(1).copied().collect(), dynamic: None, ..a.clone() };
         let mut row = Place { dims: crate::access::strides(&inner), ..place };
         let base = row.base;
