@@ -14,6 +14,8 @@ pub mod constants;
 pub mod cost;
 mod data;
 mod deadlock;
+mod exec;
+mod hazard;
 mod options;
 pub mod program;
 mod random;

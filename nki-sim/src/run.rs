@@ -2,11 +2,12 @@
 
 use crate::constants::Constants;
 use crate::data::Data;
+use crate::hazard::{Corrections, Tracker};
 use crate::options::{Mode, SimOptions};
 use crate::report::SimReport;
 use crate::timing::{Machine, infos};
 use crate::trace::TraceSink;
-use crate::verify::VerifiedProgram;
+use crate::verify::{Proof, VerifiedProgram};
 use nki_ir::Tensor;
 use nki_ir::diag::Diagnostics;
 
@@ -57,6 +58,9 @@ fn run_with(
     if options.mode != Mode::TimeOnly {
         machine.data = Some(Data::new(flat, inputs, options.uninitialized)?);
     }
+    if checks_order(program, options) {
+        machine.tracker = Some(Tracker::new(flat, Corrections::new()));
+    }
     // The machine borrows the sink for its own lifetime, which ends with this function.
     machine.trace = trace.map(|t| t as &mut dyn TraceSink);
     machine.run()?;
@@ -64,4 +68,9 @@ fn run_with(
     let report = SimReport::new(flat, &k, &stats, &infos);
     let (outputs, warnings) = data.map_or_else(Default::default, Data::finish);
     Ok(SimOutput { outputs, report, warnings })
+}
+
+fn checks_order(program: &VerifiedProgram, options: &SimOptions) -> bool {
+    let unproven = *program.proof() != Proof::Proven;
+    options.check_order.unwrap_or(unproven && options.mode != Mode::TimeOnly)
 }

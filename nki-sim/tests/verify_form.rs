@@ -199,7 +199,8 @@ fn banks_are_decided_for_every_turn() {
         let mut dst = psum(F32, 128, 0, n);
         dst.offset = affine(0, &[(0, bytes)]);
         let mm = matmul(dst, sbuf(BF16, 128, 0, 128), sbuf(BF16, 128, 1024, n), false);
-        stream(&mut p, Engine::Tensor)[0] = repeat(0, 0, 8, vec![mm]).wait(0, 32).signal(1, 1);
+        stream(&mut p, Engine::Tensor)[0] = repeat(0, 0, 8, vec![mm.signal(1, 1)]).wait(0, 32);
+        stream(&mut p, Engine::Vector)[0].waits[0].at_least = 8.into();
         p
     };
     assert!(verify(turns(512, 128)).is_ok());

@@ -59,6 +59,18 @@ pub(crate) struct Resolved {
     args: SmallVec<[Arg; 4]>,
 }
 
+impl Resolved {
+    /// Bytes within a partition, or within the tensor, at which the rows of an operand start.
+    pub fn bases(&self, operand: usize) -> Option<Vec<i64>> {
+        match self.args.get(operand)? {
+            Arg::Span(s) if s.mem >= TENSORS => Some(vec![s.base as i64]),
+            Arg::Span(s) => Some(vec![(s.base % s.part_stride.max(1)) as i64]),
+            Arg::Rows(r) => Some(r.starts.iter().flatten().map(|s| *s as i64).collect()),
+            _ => None,
+        }
+    }
+}
+
 fn allocate(len: usize, what: &str) -> Result<Vec<u8>, Box<Diagnostic>> {
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(len).is_err() {
@@ -170,26 +182,35 @@ impl<'a> Data<'a> {
         Box::new(d.at(&self.flat.header.locs, self.flat.loc(inst)))
     }
 
-    /// Executes a data instruction of `engine`.
-    pub fn compute(&mut self, engine: Engine, inst: u32, regs: &Regs) -> Result<(), Box<Diagnostic>> {
+    /// Resolves an instruction or transfer; `None`: an out-of-bounds index skips it.
+    pub fn prepare(&mut self, inst: u32, regs: &Regs) -> Result<Option<Resolved>, Box<Diagnostic>> {
         let flat = self.flat;
-        let MKind::Compute { op, operands, attrs, accumulate } = &flat.insts[inst as usize].kind else {
+        match &flat.insts[inst as usize].kind {
+            MKind::Compute { op, operands, attrs, .. } | MKind::Dma { op, operands, attrs, .. } => {
+                self.resolve(inst, *op, operands, attrs, regs)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Executes a data instruction of `engine`.
+    pub fn compute(
+        &mut self,
+        engine: Engine,
+        inst: u32,
+        resolved: &Resolved,
+        regs: &Regs,
+    ) -> Result<(), Box<Diagnostic>> {
+        let flat = self.flat;
+        let MKind::Compute { op, attrs, accumulate, .. } = &flat.insts[inst as usize].kind else {
             return Ok(());
         };
-        let Some(resolved) = self.resolve(inst, *op, operands, attrs, regs)? else { return Ok(()) };
         let adds = match accumulate {
             MAccumulate::Overwrite => false,
             MAccumulate::Add => true,
             MAccumulate::UnlessFirst(first) => !first.iter().all(|(r, v)| regs.get(*r) == *v),
         };
-        self.execute(inst, *op, engine, &resolved, attrs, adds)
-    }
-
-    /// Resolves a transfer when it is triggered; `None`: an out-of-bounds index skips it.
-    pub fn prepare(&mut self, inst: u32, regs: &Regs) -> Result<Option<Resolved>, Box<Diagnostic>> {
-        let flat = self.flat;
-        let MKind::Dma { op, operands, attrs, .. } = &flat.insts[inst as usize].kind else { return Ok(None) };
-        self.resolve(inst, *op, operands, attrs, regs)
+        self.execute(inst, *op, engine, resolved, attrs, adds)
     }
 
     /// Executes a transfer when it completes.

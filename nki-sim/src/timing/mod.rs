@@ -18,7 +18,8 @@ pub(crate) use stats::{EngineStats, Executed, InstStats, Link, Stats};
 use crate::code::{CodeOp, Flat, Regs};
 use crate::constants::{Constants, DMA_RINGS};
 use crate::cost::{Cost, DmaCost, DmaShape, Ps, compute_cost, dma_shape, ps};
-use crate::data::Data;
+use crate::data::{Data, Resolved};
+use crate::hazard::Tracker;
 use crate::options::SimOptions;
 use crate::program::{MKind, MOperand, STREAM_ENGINES};
 use crate::random::Random;
@@ -106,6 +107,8 @@ pub(crate) struct Machine<'a> {
     pub stats: Stats,
     /// Contents of the memories, if the mode computes them.
     pub data: Option<Data<'a>>,
+    /// Checks the order of accesses, if the verifier has not.
+    pub tracker: Option<Tracker<'a>>,
     pub trace: Option<&'a mut dyn TraceSink>,
 }
 
@@ -136,6 +139,20 @@ fn info(k: &Constants, engine: Engine, kind: &MKind) -> Info {
             None => Info::Other,
         },
         _ => Info::Other,
+    }
+}
+
+/// Feeds an instruction to the tracker of a run: a race is an error, and so is a wait that proved what it cannot.
+pub(crate) fn check_order(
+    tracker: &mut Tracker,
+    stream: usize,
+    inst: u32,
+    regs: &Regs,
+    resolved: Option<&Resolved>,
+) -> Result<(), Diagnostics> {
+    match tracker.execute(stream, inst, regs, resolved) {
+        Some(race) if !race.vague => Err(race.diagnostic.into()),
+        _ => tracker.weakened(inst).map_or(Ok(()), |d| Err(d.into())),
     }
 }
 
@@ -175,6 +192,7 @@ impl<'a> Machine<'a> {
             random: options.adversary.map(Random::new),
             stats: Stats::new(flat.insts.len()),
             data: None,
+            tracker: None,
             trace: None,
         }
     }
@@ -213,6 +231,19 @@ impl<'a> Machine<'a> {
         s.version = s.version.wrapping_add(1);
         let version = s.version;
         self.push(at, What::Step { stream: stream as u8, version });
+    }
+
+    /// Resolves an instruction that is about to issue, and checks its order.
+    fn prepare(&mut self, s: usize, inst: u32) -> Result<Option<Resolved>, Diagnostics> {
+        let regs = &self.sequencers[s].regs;
+        let resolved = match &mut self.data {
+            Some(data) => data.prepare(inst, regs)?,
+            None => None,
+        };
+        if let Some(tracker) = &mut self.tracker {
+            check_order(tracker, s, inst, regs, resolved.as_ref())?;
+        }
+        Ok(resolved)
     }
 
     fn limit(&self) -> Diagnostics {

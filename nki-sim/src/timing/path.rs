@@ -127,8 +127,9 @@ impl Machine<'_> {
             self.paths[s].sbuf_busy = (issue.at, issue.released);
         }
 
-        if let Some(data) = &mut self.data {
-            data.compute(STREAM_ENGINES[s], inst, &self.sequencers[s].regs)?;
+        let resolved = self.prepare(s, inst)?;
+        if let (Some(data), Some(resolved)) = (&mut self.data, &resolved) {
+            data.compute(STREAM_ENGINES[s], inst, resolved, &self.sequencers[s].regs)?;
         }
         self.waited(s, inst, since, issue.at, ready);
         self.stall(s, inst, Stall::InFlight, ready.at.max(free).max(since), room);
@@ -151,7 +152,7 @@ impl Machine<'_> {
             let from = ready.last.map(|l| (l.event, l.time));
             sink.instruction(STREAM_ENGINES[s], inst, event, [issue.at, issue.released, visible], from);
         }
-        self.signal(s, inst, visible, now, event);
+        self.signal(s, inst, visible, now, event)?;
         Ok(Step::Next(issue.at))
     }
 

@@ -6,7 +6,8 @@ use super::{Info, Machine};
 use crate::code::{CodeOp, Regs};
 use crate::cost::{Ps, ps};
 use crate::deadlock::Blocked;
-use crate::program::{MKind, STREAM_ENGINES};
+use crate::exec::{SEMAPHORE_MAX, overflow};
+use crate::program::{MKind, STREAM_ENGINES, Sem};
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::kernel::Space;
 
@@ -69,10 +70,15 @@ impl Machine<'_> {
             let step = match code.op {
                 CodeOp::Inst => self.instruction(s, inst, now)?,
                 CodeOp::Enter => match self.wait(s, inst, now) {
-                    Ok(_) => Step::Next(now),
+                    Ok(_) => {
+                        if let Some(tracker) = &mut self.tracker {
+                            tracker.enter(s, inst, &self.sequencers[s].regs);
+                        }
+                        Step::Next(now)
+                    }
                     Err(step) => step,
                 },
-                op => Step::Next(self.control(s, op, inst, now)),
+                op => Step::Next(self.control(s, op, inst, now)?),
             };
             match step {
                 Step::Next(at) => {
@@ -101,7 +107,7 @@ impl Machine<'_> {
     }
 
     /// Control flow; returns when the sequencer goes on. Moves `pc` itself, except past a `Leave`.
-    fn control(&mut self, s: usize, op: CodeOp, inst: u32, now: Ps) -> Ps {
+    fn control(&mut self, s: usize, op: CodeOp, inst: u32, now: Ps) -> Result<Ps, Diagnostics> {
         let node = &self.flat.insts[inst as usize];
         let (alu, branch) = (ps(self.k.sync.seq_alu_ns), ps(self.k.sync.seq_branch_ns));
         let seq = &mut self.sequencers[s];
@@ -149,15 +155,18 @@ impl Machine<'_> {
             }
             (CodeOp::Leave, _) => {
                 if !node.signals.is_empty() {
+                    if let Some(tracker) = &mut self.tracker {
+                        tracker.leave(s, inst);
+                    }
                     let event = self.executed(s, inst, now, now, Link::None);
-                    self.signal(s, inst, now, now, event);
+                    self.signal(s, inst, now, now, event)?;
                 }
                 0
             }
             _ => 0,
         };
         self.stall(s, inst, Stall::Sequencer, now, now + time);
-        now + time
+        Ok(now + time)
     }
 
     fn instruction(&mut self, s: usize, inst: u32, now: Ps) -> Result<Step, Diagnostics> {
@@ -175,6 +184,7 @@ impl Machine<'_> {
             (Info::Compute(info), _) => self.issue(s, inst, now, ready, info),
             (Info::Dma(info), _) => self.trigger(s, inst, now, ready, info),
             (Info::Other, kind) => {
+                self.prepare(s, inst)?;
                 let time = match kind {
                     MKind::Sync => ps(self.k.sync.sem_instr_ns),
                     MKind::RegLoad { src: a, .. } | MKind::RegStore { dst: a, .. }
@@ -197,7 +207,7 @@ impl Machine<'_> {
                 let link = ready.last.map_or(self.sequencers[s].last, |l| Link::Result(l.event));
                 let event = self.executed(s, inst, now, now + time, link);
                 self.stats.insts[inst as usize].count += 1;
-                self.signal(s, inst, now + time, now, event);
+                self.signal(s, inst, now + time, now, event)?;
                 Ok(Step::Next(now + time))
             }
         }
@@ -270,15 +280,26 @@ impl Machine<'_> {
     }
 
     /// Increments the semaphores of `inst` at `at`.
-    pub(super) fn signal(&mut self, s: usize, inst: u32, at: Ps, now: Ps, event: u32) {
+    pub(super) fn signal(
+        &mut self,
+        s: usize,
+        inst: u32,
+        at: Ps,
+        now: Ps,
+        event: u32,
+    ) -> Result<(), Diagnostics> {
         let flat = self.flat;
         for signal in &flat.insts[inst as usize].signals {
-            self.increment(signal.sem.0, at, By::Engine(s as u8), event, signal.add.into(), now);
+            self.increment(signal.sem, at, By::Engine(s as u8), event, signal.add.into(), now);
+            if self.semaphores[signal.sem.0 as usize].value() > SEMAPHORE_MAX {
+                return Err(overflow(flat, inst, signal.sem).into());
+            }
         }
+        Ok(())
     }
 
-    pub(super) fn increment(&mut self, sem: u32, at: Ps, by: By, event: u32, add: u64, now: Ps) {
-        let semaphore = &mut self.semaphores[sem as usize];
+    pub(super) fn increment(&mut self, sem: Sem, at: Ps, by: By, event: u32, add: u64, now: Ps) {
+        let semaphore = &mut self.semaphores[sem.0 as usize];
         semaphore.add(at, by, event, add, now, &self.delays);
         for w in std::mem::take(&mut semaphore.waiters) {
             // It looks again and comes back at the right time.

@@ -119,10 +119,7 @@ impl Machine<'_> {
             }
             _ => info.cost.shares,
         };
-        let resolved = match &mut self.data {
-            Some(data) => data.prepare(inst, &self.sequencers[s].regs)?,
-            None => None,
-        };
+        let resolved = self.prepare(s, inst)?;
         let transfer = Transfer {
             inst,
             event,
@@ -192,7 +189,7 @@ impl Machine<'_> {
         }
         let flat = self.flat;
         for signal in &flat.insts[inst as usize].signals {
-            self.increment(signal.sem.0, at, By::Dma, event, done.mask.count_ones().into(), moment.at);
+            self.increment(signal.sem, at, By::Dma, event, done.mask.count_ones().into(), moment.at);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 
 mod form;
 mod load;
+mod order;
 mod place;
 mod shape;
 
@@ -32,7 +33,7 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        VerifyOptions { budget: 4_000_000 }
+        VerifyOptions { budget: 2_000_000 }
     }
 }
 
@@ -73,7 +74,7 @@ pub fn verify(program: Program) -> Result<VerifiedProgram, Diagnostics> {
 }
 
 /// [`verify`] with options.
-pub fn verify_with(program: Program, _options: &VerifyOptions) -> Result<VerifiedProgram, Diagnostics> {
+pub fn verify_with(program: Program, options: &VerifyOptions) -> Result<VerifiedProgram, Diagnostics> {
     let flat = Flat::new(program);
     let mut check = Checker::new(&flat);
     load::check(&mut check);
@@ -84,10 +85,8 @@ pub fn verify_with(program: Program, _options: &VerifyOptions) -> Result<Verifie
     if diags.has_errors() {
         return Err(diags);
     }
-    Ok(VerifiedProgram {
-        flat,
-        proof: Proof::Dynamic("the order of accesses is checked while running".into()),
-    })
+    let proof = order::prove(&flat, options)?;
+    Ok(VerifiedProgram { flat, proof })
 }
 
 /// Findings after which the checker stops.
