@@ -15,6 +15,7 @@ pub mod cost;
 mod data;
 mod deadlock;
 mod exec;
+mod functional;
 mod hazard;
 mod options;
 pub mod program;

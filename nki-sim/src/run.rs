@@ -2,6 +2,7 @@
 
 use crate::constants::Constants;
 use crate::data::Data;
+use crate::functional;
 use crate::hazard::{Corrections, Tracker};
 use crate::options::{Mode, SimOptions};
 use crate::report::SimReport;
@@ -54,17 +55,25 @@ fn run_with(
     let flat = &program.flat;
     let k = options.constants.clone().unwrap_or_else(|| Constants::of(flat.header.target));
     let infos = infos(flat, &k);
-    let mut machine = Machine::new(flat, &k, &infos, options);
-    if options.mode != Mode::TimeOnly {
-        machine.data = Some(Data::new(flat, inputs, options.uninitialized)?);
-    }
-    if checks_order(program, options) {
-        machine.tracker = Some(Tracker::new(flat, Corrections::new()));
-    }
-    // The machine borrows the sink for its own lifetime, which ends with this function.
-    machine.trace = trace.map(|t| t as &mut dyn TraceSink);
-    machine.run()?;
-    let Machine { stats, data, .. } = machine;
+    let data = match options.mode {
+        Mode::TimeOnly => None,
+        _ => Some(Data::new(flat, inputs, options.uninitialized)?),
+    };
+    let tracker = checks_order(program, options).then(|| Tracker::new(flat, Corrections::new()));
+    let (data, stats) = match (options.mode, data) {
+        (Mode::Functional, Some(data)) => {
+            let (data, stats) = functional::run(flat, data, tracker, options)?;
+            (Some(data), stats)
+        }
+        (_, data) => {
+            let mut machine = Machine::new(flat, &k, &infos, options);
+            (machine.data, machine.tracker) = (data, tracker);
+            // The machine borrows the sink for its own lifetime, which ends with this block.
+            machine.trace = trace.map(|t| t as &mut dyn TraceSink);
+            machine.run()?;
+            (machine.data, machine.stats)
+        }
+    };
     let report = SimReport::new(flat, &k, &stats, &infos);
     let (outputs, warnings) = data.map_or_else(Default::default, Data::finish);
     Ok(SimOutput { outputs, report, warnings })

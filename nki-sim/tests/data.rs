@@ -306,3 +306,14 @@ fn deadlocks_name_the_cycle() {
     assert!(text.contains("k.rs:2:5: vector waits here for s0 >= 1; it is 0"), "{text}");
     assert!(text.contains("k.rs:3:5: s0 would be incremented here"), "{text}");
 }
+
+#[test]
+fn functional_runs_compute_the_same_without_time() {
+    let inputs = [pattern(&[200, 64], 1), pattern(&[200, 32], 2)];
+    let full = go(product(200, 64, 32), &inputs, &SimOptions::default()).unwrap();
+    let options = SimOptions { mode: nki_sim::Mode::Functional, ..SimOptions::default() };
+    let fast = go(product(200, 64, 32), &inputs, &options).unwrap();
+    assert_eq!(fast.outputs[0].data, full.outputs[0].data);
+    assert_eq!(fast.report.instructions, full.report.instructions);
+    assert_eq!(fast.report.kernel_ns, 0.0);
+}

@@ -10,10 +10,12 @@ mod semaphore;
 mod sequencer;
 mod stats;
 mod throttle;
+mod timeline;
 mod transfer;
 
 pub use stats::Stall;
-pub(crate) use stats::{EngineStats, Executed, InstStats, Link, Stats};
+pub(crate) use stats::{EngineStats, Executed, Link, Stats};
+pub(crate) use timeline::{BINS, DMA_ROW};
 
 use crate::code::{CodeOp, Flat, Regs};
 use crate::constants::{Constants, DMA_RINGS};

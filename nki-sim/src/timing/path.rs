@@ -148,6 +148,7 @@ impl Machine<'_> {
         stats.busy += issue.released - issue.at;
         stats.in_flight += visible - issue.at;
         self.stats.engines[s].occupy(issue.at, issue.released, visible);
+        self.stats.timeline.add(s, issue.at, issue.released, issue.released - issue.at);
         if let Some(sink) = &mut self.trace {
             let from = ready.last.map(|l| (l.event, l.time));
             sink.instruction(STREAM_ENGINES[s], inst, event, [issue.at, issue.released, visible], from);

@@ -1,5 +1,6 @@
 //! What a timed run counts: per instruction of the program, per engine, and the predecessors that decided when things happened.
 
+use super::timeline::Timeline;
 use crate::cost::Ps;
 use std::collections::BTreeMap;
 
@@ -139,6 +140,9 @@ pub(crate) struct Stats {
     pub dma_active: Ps,
     /// Per ring: transfers, bytes, time from trigger to completion.
     pub rings: [(u64, u64, Ps); 16],
+    /// Busy time of each hardware descriptor generator.
+    pub dge_busy: Vec<Ps>,
+    pub timeline: Timeline,
     pub overflowed: bool,
     /// Executed instructions.
     pub total: u64,

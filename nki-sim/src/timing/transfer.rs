@@ -5,7 +5,7 @@ use super::path::GPSIMD;
 use super::semaphore::By;
 use super::sequencer::{Ready, Step};
 use super::stats::{Executed, Link, Stall};
-use super::{DmaInfo, Machine, What};
+use super::{DMA_ROW, DmaInfo, Machine, What};
 use crate::cost::{Ps, Share, ps};
 use crate::data::Resolved;
 use crate::program::{MKind, MOperand, STREAM_ENGINES};
@@ -79,6 +79,8 @@ impl Machine<'_> {
                 let unit = &mut self.dge_free[s % units];
                 let from = now.max(*unit);
                 *unit = from + info.cost.issue;
+                self.stats.dge_busy.resize(units, 0);
+                self.stats.dge_busy[s % units] += info.cost.issue;
                 from
             }
             DgeMode::Swdge => {
@@ -86,6 +88,7 @@ impl Machine<'_> {
                 path.free = now + info.cost.issue;
                 path.visible = path.visible.max(path.free);
                 self.stats.engines[GPSIMD].occupy(now, now + info.cost.issue, now + info.cost.issue);
+                self.stats.timeline.add(GPSIMD, now, now + info.cost.issue, info.cost.issue);
                 now
             }
             _ => now,
@@ -204,6 +207,7 @@ impl Machine<'_> {
         let service: Ps = t.shares.iter().map(|s| s.service).sum();
         let bytes: u64 = t.shares.iter().map(|s| s.bytes).sum();
         self.stats.dma_service += service;
+        self.stats.timeline.add(DMA_ROW, t.start, t.latest, service);
         let stats = &mut self.stats.insts[t.inst as usize];
         stats.busy += service;
         stats.in_flight += t.latest - t.trigger;
