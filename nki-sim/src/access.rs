@@ -81,10 +81,6 @@ impl Place {
         let (lo, hi) = extent(&self.dims, self.dtype.bytes());
         (i128::from(self.base) + lo, i128::from(self.base) + hi)
     }
-    /// Elements per partition.
-    pub fn row_elements(&self) -> u64 {
-        self.dims.iter().fold(1u64, |n, d| n.saturating_mul(d.1.into()))
-    }
     /// The same in a flat memory `mem` whose partitions are `part_stride` bytes apart and whose first byte has address
     /// `origin`. Only for places that passed their bounds check.
     pub fn span(&self, mem: u32, part_stride: u64, origin: u64) -> Span {

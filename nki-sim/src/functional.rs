@@ -22,7 +22,7 @@ pub(crate) fn run<'a>(
     data: Data<'a>,
     tracker: Option<Tracker<'a>>,
     options: &SimOptions,
-) -> Result<(Data<'a>, Stats), Diagnostics> {
+) -> Result<(Data<'a>, Stats, Option<Tracker<'a>>), Diagnostics> {
     let mut machine = Functional { flat, data, tracker, stats: Stats::new(flat.insts.len()) };
     let mut executor = Executor::new(flat, options.max_instructions);
     match executor.run(&mut machine) {
@@ -34,7 +34,7 @@ pub(crate) fn run<'a>(
         }
     }
     machine.stats.total = executor.executed;
-    Ok((machine.data, machine.stats))
+    Ok((machine.data, machine.stats, machine.tracker))
 }
 
 impl Visitor for Functional<'_> {

@@ -25,7 +25,7 @@ pub struct SimOptions {
     pub adversary: Option<u64>,
     /// What a read of bytes that were never written does.
     pub uninitialized: Uninitialized,
-    /// Check the order of accesses while running; `None`: if the verifier has not proven it and the mode computes data.
+    /// Check the order of accesses while running, where the verifier has not proven it; `None`: if the mode computes data.
     pub check_order: Option<bool>,
     /// Model the tensor engine's cold start (machine.md 13.2).
     pub throttle: bool,

@@ -1,16 +1,17 @@
 //! Runs a verified program.
 
+use crate::code::Flat;
 use crate::constants::Constants;
 use crate::data::Data;
 use crate::functional;
-use crate::hazard::{Corrections, Tracker};
+use crate::hazard::{Corrections, MAX_PASSES, Tracker};
 use crate::options::{Mode, SimOptions};
 use crate::report::SimReport;
 use crate::timing::{Machine, infos};
 use crate::trace::TraceSink;
 use crate::verify::{Proof, VerifiedProgram};
 use nki_ir::Tensor;
-use nki_ir::diag::Diagnostics;
+use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 
 /// What a run gives.
 #[derive(Debug)]
@@ -60,10 +61,10 @@ fn run_with(
         _ => Some(Data::new(flat, inputs, options.uninitialized)?),
     };
     let tracker = checks_order(program, options).then(|| Tracker::new(flat, Corrections::new()));
-    let (data, stats) = match (options.mode, data) {
+    let (data, stats, tracker) = match (options.mode, data) {
         (Mode::Functional, Some(data)) => {
-            let (data, stats) = functional::run(flat, data, tracker, options)?;
-            (Some(data), stats)
+            let (data, stats, tracker) = functional::run(flat, data, tracker, options)?;
+            (Some(data), stats, tracker)
         }
         (_, data) => {
             let mut machine = Machine::new(flat, &k, &infos, options);
@@ -71,15 +72,47 @@ fn run_with(
             // The machine borrows the sink for its own lifetime, which ends with this block.
             machine.trace = trace.map(|t| t as &mut dyn TraceSink);
             machine.run()?;
-            (machine.data, machine.stats)
+            (machine.data, machine.stats, machine.tracker)
         }
     };
+    let mut order = Diagnostics::new();
+    if let Some(tracker) = tracker
+        && !settle(flat, inputs, options, tracker)?
+    {
+        order.push(Diagnostic::warning(Code::Race, "the order of all accesses could not be decided"));
+    }
     let report = SimReport::new(flat, &k, &stats, &infos);
-    let (outputs, warnings) = data.map_or_else(Default::default, Data::finish);
+    let (outputs, mut warnings) = data.map_or_else(Default::default, Data::finish);
+    warnings.extend(order);
     Ok(SimOutput { outputs, report, warnings })
+}
+
+/// Repeats the check of a run until what its waits prove is settled. False: it does not settle.
+fn settle<'a>(
+    flat: &'a Flat,
+    inputs: &[Tensor],
+    options: &SimOptions,
+    mut tracker: Tracker<'a>,
+) -> Result<bool, Diagnostics> {
+    for _ in 0..MAX_PASSES {
+        if tracker.clocks.settled() {
+            return Ok(!tracker.overflowed());
+        }
+        if options.mode == Mode::TimeOnly {
+            break;
+        }
+        let learnt = std::mem::take(&mut tracker.clocks.found);
+        let data = Data::new(flat, inputs, options.uninitialized)?;
+        let again = Some(Tracker::new(flat, learnt));
+        match functional::run(flat, data, again, options)?.2 {
+            Some(t) => tracker = t,
+            None => break,
+        }
+    }
+    Ok(false)
 }
 
 fn checks_order(program: &VerifiedProgram, options: &SimOptions) -> bool {
     let unproven = *program.proof() != Proof::Proven;
-    options.check_order.unwrap_or(unproven && options.mode != Mode::TimeOnly)
+    unproven && options.check_order.unwrap_or(options.mode != Mode::TimeOnly)
 }

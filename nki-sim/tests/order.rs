@@ -359,3 +359,39 @@ fn big_loops_are_proven_quickly() {
     // 120,000 instructions; generous, for a debug build on a busy machine.
     assert!(start.elapsed().as_secs() < 20);
 }
+
+/// The first wait of sync is passed before gpsimd's signal is known, and proves nothing; nothing depends on it.
+#[test]
+fn what_a_wait_proves_is_settled_by_repeating_the_check() {
+    let p = |wait: i64| {
+        let mut p = with(vec![
+            (Engine::Tensor, vec![sync().signal(0, 1).at(1)]),
+            (Engine::Vector, vec![memset(f(0, 64), 0.0).signal(0, 1).at(2)]),
+            (Engine::Sync, vec![sync().wait(0, 1), sync().signal(0, 1)]),
+            (Engine::Scalar, vec![activation(f(512, 64), f(0, 64), ActFn::Copy).wait(0, wait)]),
+        ]);
+        dram(&mut p, BufKind::Private);
+        p
+    };
+    for (wait, good) in [(1, false), (2, false), (3, true)] {
+        if good {
+            proven(p(wait))
+        } else {
+            races(p(wait))
+        }
+        let v = verify_with(p(wait), &VerifyOptions { budget: 1 }).unwrap();
+        for mode in [nki_sim::Mode::Full, nki_sim::Mode::Functional] {
+            let result = run(&v, &[], &SimOptions { mode, ..SimOptions::default() });
+            match result {
+                Ok(out) => {
+                    assert!(good);
+                    assert!(out.warnings.is_empty());
+                }
+                Err(d) => {
+                    let early = matches!(d.first_code(), Some(Code::Race | Code::Uninitialized));
+                    assert!(!good && early, "{d}");
+                }
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! A wait proves what must have happened in *every* timing, not what happened to have: with `total` the sum of all increments
 //! that can happen before the wait is passed, a source's first `j` increments are certain if without them the rest is too
 //! little. Sums are exact when the increments that come later all depend on the wait; where one does not, the wait is weaker
-//! than it seemed. [`Clocks`] notes that; the static check starts again with what it has learnt, the check of a run reports it.
+//! than it seemed: [`Clocks`] notes that, and the check starts again with what it has learnt.
 
 use crate::program::Sem;
 use std::collections::BTreeMap;
@@ -69,21 +69,14 @@ impl Chain {
     }
 }
 
-/// A wait of one stream, for checking what comes later.
-#[derive(Clone, Copy, Debug)]
-struct Waited {
-    number: u32,
-    /// It proved something.
-    proved: bool,
-}
-
 #[derive(Default)]
 struct Semaphore {
     chains: Vec<Chain>,
     /// Transfers that add to it, in the order of their triggers.
     transfers: Vec<u32>,
     total: u64,
-    waits: [Vec<Waited>; STREAMS],
+    /// Numbers of the instructions of each stream that waited for it.
+    waits: [Vec<u32>; STREAMS],
     /// Transfers that each stream knows by waits on this semaphore: a prefix of `transfers`.
     known: [usize; STREAMS],
 }
@@ -108,8 +101,6 @@ pub(crate) struct Clocks {
     corrections: Corrections,
     /// What this pass finds out.
     pub found: Corrections,
-    /// The first wait that proves less than it did when it was passed: its stream and number, and the semaphore.
-    pub weakened: Option<(u8, u32, Sem)>,
 }
 
 /// Increments by a DMA transfer.
@@ -123,7 +114,6 @@ impl Clocks {
             transfers: Vec::new(),
             corrections,
             found: Corrections::new(),
-            weakened: None,
         }
     }
 
@@ -132,9 +122,6 @@ impl Clocks {
         let issued = &mut self.streams[stream].issued[stream];
         *issued += 1;
         *issued
-    }
-    pub fn clock(&self, stream: usize) -> &Clock {
-        &self.streams[stream]
     }
     /// A new transfer, triggered by the current instruction of `stream`.
     pub fn trigger(&mut self, stream: usize) -> u32 {
@@ -149,13 +136,11 @@ impl Clocks {
         let s = &mut self.semaphores[sem.0 as usize];
         let correction = self.corrections.get(&(stream as u8, number, sem.0)).copied().unwrap_or(0);
         let total = s.total + correction;
-        let mut proved = false;
         for chain in &s.chains {
             let Some(need) = at_least.checked_sub(total - chain.total()).filter(|n| *n > 0) else { continue };
             let first = chain.increments.partition_point(|i| i.0 < need);
             if let Some((_, clock)) = chain.increments.get(first) {
                 self.streams[stream].join(clock);
-                proved = true;
             }
         }
         if at_least >= total {
@@ -166,10 +151,9 @@ impl Clocks {
                     t.known[stream] = number;
                 }
             }
-            proved |= !s.transfers.is_empty();
             s.known[stream] = s.transfers.len();
         }
-        s.waits[stream].push(Waited { number, proved });
+        s.waits[stream].push(number);
     }
 
     /// Whether another pass would prove the same.
@@ -211,16 +195,12 @@ impl Clocks {
             return;
         }
         for (p, waits) in s.waits.iter().enumerate() {
-            let after = waits.partition_point(|w| w.number <= clock.issued[p]);
+            let after = waits.partition_point(|w| *w <= clock.issued[p]);
             for w in &waits[after..] {
                 if self.found.len() > MAX_CORRECTIONS {
                     return;
                 }
-                let key = (p as u8, w.number, sem.0);
-                *self.found.entry(key).or_default() += add;
-                if w.proved {
-                    self.weakened.get_or_insert((p as u8, w.number, sem));
-                }
+                *self.found.entry((p as u8, *w, sem.0)).or_default() += add;
             }
         }
     }

@@ -109,6 +109,9 @@ fn reach(flat: &Flat, a: &Access) -> (i64, Strides, u32) {
     }
 }
 
+/// Times that a check starts again because a wait proves less than it seemed.
+pub(crate) const MAX_PASSES: usize = 8;
+
 impl<'a> Tracker<'a> {
     pub fn new(flat: &'a Flat, corrections: Corrections) -> Tracker<'a> {
         let mut patterns: Vec<Pattern> = Vec::new();
@@ -182,19 +185,6 @@ impl<'a> Tracker<'a> {
         let race = self.touch_all(stream, inst, node, who, regs, resolved);
         self.signal(stream, node, who);
         race
-    }
-
-    /// The signals of `inst` have made a wait prove less than it did when it was passed.
-    pub fn weakened(&mut self, inst: u32) -> Option<Box<Diagnostic>> {
-        let (stream, _, sem) = self.clocks.weakened.take()?;
-        let locs = &self.flat.header.locs;
-        let engine = STREAM_ENGINES[stream as usize];
-        let message = format!(
-            "a wait of {engine} for s{} may be satisfied by this signal instead of the ones before it",
-            sem.0
-        );
-        let d = Diagnostic::error(Code::Race, message).at(locs, self.flat.loc(inst));
-        Some(Box::new(d.help("use a semaphore for each, or wait for the sum of all of them")))
     }
 
     /// Passes the waits of a structured node.

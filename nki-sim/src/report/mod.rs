@@ -309,6 +309,9 @@ fn memory(flat: &Flat) -> MemoryReport {
     }
 }
 
+/// File and line.
+type Line = (String, u32);
+
 /// Instructions by source line (file and line, whatever the column or call stack).
 fn lines(flat: &Flat, stats: &Stats, works: &[Work], path: &critical::Path) -> Vec<LineReport> {
     let locs = &flat.header.locs;
@@ -316,7 +319,7 @@ fn lines(flat: &Flat, stats: &Stats, works: &[Work], path: &critical::Path) -> V
         let at = locs.resolve(flat.loc(inst));
         at.map(|at| ((at.file.clone(), at.line), at))
     };
-    let mut by_line: BTreeMap<(String, u32), LineReport> = BTreeMap::new();
+    let mut by_line: BTreeMap<Line, LineReport> = BTreeMap::new();
     for (inst, s) in stats.insts.iter().enumerate() {
         let stalled: u64 = s.stalled.iter().sum();
         if s.count == 0 && stalled == 0 {
@@ -347,7 +350,7 @@ fn lines(flat: &Flat, stats: &Stats, works: &[Work], path: &critical::Path) -> V
         line.hbm_bytes += works[inst].traffic.hbm() * s.count;
         line.critical_ns += path.insts.get(&(inst as u32)).map_or(0.0, |p| p.ns);
     }
-    let mut waits: BTreeMap<(String, u32), BTreeMap<(String, u32), (SourceLoc, f64)>> = BTreeMap::new();
+    let mut waits: BTreeMap<Line, BTreeMap<Line, (SourceLoc, f64)>> = BTreeMap::new();
     for (&(waiter, producer), &time) in &stats.waits {
         if let (Some((w, _)), Some((p, at))) = (key(waiter), key(producer)) {
             waits.entry(w).or_default().entry(p).or_insert((at, 0.0)).1 += ns(time);

@@ -9,23 +9,23 @@ use nki_ir::target::Gen;
 
 /// Whether `attr` is a value of `kind`.
 fn attr_fits(kind: AttrKind, attr: &Attr) -> bool {
-    match (kind, attr) {
+    matches!(
+        (kind, attr),
         (AttrKind::Bool, Attr::Bool(_))
-        | (AttrKind::Int, Attr::Int(_))
-        | (AttrKind::F32, Attr::F32(_))
-        | (AttrKind::Ints, Attr::Ints(_))
-        | (AttrKind::Pairs, Attr::Pairs(_))
-        | (AttrKind::Alu, Attr::Alu(_))
-        | (AttrKind::Act, Attr::Act(_))
-        | (AttrKind::ReduceCmd, Attr::ReduceCmd(_))
-        | (AttrKind::Accumulate, Attr::Accumulate(_))
-        | (AttrKind::Oob, Attr::Oob(_))
-        | (AttrKind::Dge, Attr::Dge(_))
-        | (AttrKind::Engine, Attr::Engine(_))
-        | (AttrKind::MatmulPerf, Attr::MatmulPerf(_))
-        | (AttrKind::Text, Attr::Text(_)) => true,
-        _ => false,
-    }
+            | (AttrKind::Int, Attr::Int(_))
+            | (AttrKind::F32, Attr::F32(_))
+            | (AttrKind::Ints, Attr::Ints(_))
+            | (AttrKind::Pairs, Attr::Pairs(_))
+            | (AttrKind::Alu, Attr::Alu(_))
+            | (AttrKind::Act, Attr::Act(_))
+            | (AttrKind::ReduceCmd, Attr::ReduceCmd(_))
+            | (AttrKind::Accumulate, Attr::Accumulate(_))
+            | (AttrKind::Oob, Attr::Oob(_))
+            | (AttrKind::Dge, Attr::Dge(_))
+            | (AttrKind::Engine, Attr::Engine(_))
+            | (AttrKind::MatmulPerf, Attr::MatmulPerf(_))
+            | (AttrKind::Text, Attr::Text(_))
+    )
 }
 
 fn operand_fits(spec: &OperandSpec, o: &MOperand) -> bool {
@@ -131,7 +131,8 @@ fn row(c: &mut Checker, op: Op, operands: &[MOperand], attrs: &[Attr]) -> bool {
         }
     }
     for (spec, a) in row.attrs.iter().zip(attrs) {
-        if !attr_fits(spec.kind, a) && !(*a == Attr::None && spec.default.is_some()) {
+        let left_out = *a == Attr::None && spec.default.is_some();
+        if !left_out && !attr_fits(spec.kind, a) {
             good = false;
             c.error(Code::Form, format!("attribute `{}` must be given, as {:?}", spec.name, spec.kind));
         }

@@ -3,12 +3,9 @@
 use super::{Proof, VerifyOptions};
 use crate::code::{Flat, Regs};
 use crate::exec::{Executor, Stop, Visitor};
-use crate::hazard::{Corrections, Tracker};
+use crate::hazard::{Corrections, MAX_PASSES, Tracker};
 use crate::program::{Access, DynamicAccess, MBound, MKind, MOperand};
 use nki_ir::diag::Diagnostics;
-
-/// Times that the proof starts again because a wait proves less than it seemed.
-const MAX_PASSES: usize = 8;
 
 /// Races reported at once.
 const MAX_RACES: usize = 10;
