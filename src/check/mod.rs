@@ -10,6 +10,6 @@ mod run;
 pub use compare::{Bits, Comparison, Element, Tolerance, compare, compare_bits};
 pub use contract::{Case, Contract, Inputs, ResultRule, TensorRule, sweep};
 pub use harness::{AWKWARD, Check, Expected, Values, check};
-pub use prepared::{Prepared, Ran};
+pub use prepared::{Prepared, Ran, gate};
 pub use problem::{Given, Problem};
 pub use run::{Item, Plan, Report, Verdict};

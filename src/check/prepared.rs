@@ -74,12 +74,34 @@ impl Prepared {
         self.verified.target()
     }
 
+    /// The arguments, in the kernel's order.
+    pub fn inputs(&self) -> &[Tensor] {
+        &self.inputs
+    }
+
     /// The kernel, compiled for its target.
     ///
     /// # Errors
     /// What the device compiler finds: capacities above all.
     pub fn compile(&self) -> Result<Compiled, Diagnostics> {
-        compile(&self.verified, &CompileOptions::default())
+        self.compile_with(&CompileOptions::default())
+    }
+
+    /// The kernel, compiled for its target with other options than the default ones.
+    ///
+    /// # Errors
+    /// What the device compiler finds.
+    pub fn compile_with(&self, options: &CompileOptions) -> Result<Compiled, Diagnostics> {
+        compile(&self.verified, options)
+    }
+
+    /// Native code of the kernel.
+    ///
+    /// # Errors
+    /// What the host backend cannot compile.
+    #[cfg(feature = "jit")]
+    pub fn native(&self) -> Result<nki_backend::host::HostKernel, Diagnostics> {
+        nki_backend::host::compile(&self.verified, &Default::default())
     }
 
     /// Runs it one way.
@@ -131,7 +153,7 @@ impl Prepared {
 
     #[cfg(feature = "jit")]
     fn run_native(&self, took: &mut Duration) -> Result<Vec<Tensor>, Diagnostics> {
-        let native = nki_backend::host::compile(&self.verified, &Default::default())?;
+        let native = self.native()?;
         let start = Instant::now();
         let outputs = native.run(&self.inputs)?;
         *took = start.elapsed();
@@ -147,7 +169,10 @@ impl Prepared {
 }
 
 /// Decides what automatic matmuls do, and verifies.
-fn gate(mut kernel: Kernel, target: Target, warnings: &mut Diagnostics) -> Result<Verified, Diagnostics> {
+///
+/// # Errors
+/// What the gate finds.
+pub fn gate(mut kernel: Kernel, target: Target, warnings: &mut Diagnostics) -> Result<Verified, Diagnostics> {
     let found = accumulate::resolve(&mut kernel, target);
     if found.has_errors() {
         return Err(found);

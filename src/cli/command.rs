@@ -3,7 +3,9 @@
 use crate::Mode;
 use crate::check::Given;
 use clap::{Args, Parser, Subcommand};
+use nki_backend::device::Pass;
 use nki_ir::{DType, Target};
+use std::path::PathBuf;
 
 /// Run, check, compile and simulate NeuronCore kernels written in Rust.
 #[derive(Parser)]
@@ -24,6 +26,14 @@ pub enum Command {
     Run(Run),
     /// Run kernels every way and compare the results with each other and with the reference
     Check(Check),
+    /// Print a kernel's tile IR
+    Ir(Ir),
+    /// Print the engine streams that a kernel compiles to
+    Schedule(Schedule),
+    /// Measure native execution, and simulate the time on the target
+    Bench(Bench),
+    /// Put files through the gate
+    Verify(Verify),
     /// Explain an error code, with an example that fails and one that works
     Explain(Explain),
     /// Show the instructions: operands, engines, limits
@@ -121,6 +131,46 @@ pub struct Check {
 }
 
 #[derive(Args)]
+pub struct Ir {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Write to a file instead of printing
+    #[arg(long, short, value_name = "FILE.nkir")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Schedule {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Instructions shown of each engine
+    #[arg(long, default_value_t = 40)]
+    pub limit: usize,
+    /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, reduce-waits
+    #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
+    pub without: Vec<Pass>,
+}
+
+#[derive(Args)]
+pub struct Bench {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Seconds to measure native execution for
+    #[arg(long, default_value_t = 1.0)]
+    pub seconds: f64,
+}
+
+#[derive(Args)]
+pub struct Verify {
+    /// Files of tile IR
+    #[arg(value_name = "FILE.nkir", required = true)]
+    pub files: Vec<String>,
+    /// The machine to check for: trn1, inf2, trn2, trn3
+    #[arg(long, default_value = "trn2", value_parser = target)]
+    pub target: Target,
+}
+
+#[derive(Args)]
 pub struct Explain {
     /// A code such as `psum_bank` or `nki::psum_bank`; all codes if absent
     pub code: Option<String>,
@@ -174,5 +224,13 @@ fn mode(text: &str) -> Result<Mode, String> {
         let names = || Mode::ALL.iter().map(|m| m.name());
         let hint = crate::args::did_you_mean(text, names());
         format!("unknown mode{hint} (modes: {})", names().collect::<Vec<_>>().join(", "))
+    })
+}
+
+fn pass(text: &str) -> Result<Pass, String> {
+    text.parse().map_err(|()| {
+        let names = || Pass::ALL.iter().map(|p| p.name());
+        let hint = crate::args::did_you_mean(text, names());
+        format!("unknown pass{hint} (passes: {})", names().collect::<Vec<_>>().join(", "))
     })
 }

@@ -5,7 +5,7 @@ use nki_ir::Diagnostics;
 use nki_ir::diag::{Diagnostic, Severity};
 use nki_ir::loc::SourceLoc;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 /// What a command found.
@@ -54,6 +54,19 @@ impl Context {
         Progress(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
+    /// Findings that do not keep a command from its work.
+    pub fn warn(&self, warnings: &Diagnostics) {
+        if !warnings.is_empty() {
+            self.report(warnings);
+        }
+    }
+
+    fn report(&self, found: &Diagnostics) {
+        let color = std::io::stderr().is_terminal();
+        let source = |file: &str| std::fs::read_to_string(file).ok();
+        eprintln!("{}", nki_ir::diag::render(&found.clone().collapsed(), &source, color).trim_end());
+    }
+
     /// Ends a command that found what it looked for.
     pub fn finish(&self, outcome: &Outcome) {
         if self.json {
@@ -63,7 +76,7 @@ impl Context {
 
     /// Ends a command that could not do its work.
     pub fn fail(&self, errors: &Diagnostics) {
-        eprintln!("{errors}");
+        self.report(errors);
         if self.json {
             print(&json!({ "schema": "nki.error/1", "errors": diagnostics(errors) }).to_string());
         }

@@ -10,15 +10,19 @@
 //! book's chapter on the command line). Errors go to standard error. The exit status is 0 for success, 1 when something
 //! was found wrong (an error, a mismatch), 2 for misuse of the command line.
 
+mod bench;
 mod check;
 mod command;
 mod context;
 mod doctor;
 mod explain;
+mod ir;
 mod isa;
 mod list;
 mod run;
+mod schedule;
 mod subject;
+mod verify;
 
 use clap::Parser;
 use command::{Cli, Command};
@@ -61,6 +65,10 @@ fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics
         Command::List(args) => list::run(context, args),
         Command::Run(args) => run::run(context, args),
         Command::Check(args) => check::run(context, args),
+        Command::Ir(args) => ir::run(context, args),
+        Command::Schedule(args) => schedule::run(context, args),
+        Command::Bench(args) => bench::run(context, args),
+        Command::Verify(args) => verify::run(context, args),
         Command::Explain(args) => explain::run(context, args),
         Command::Isa(args) => isa::run(context, args),
         Command::Doctor => doctor::run(context),

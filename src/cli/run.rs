@@ -18,7 +18,7 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
     drop(progress);
     let results: Vec<(&str, &Tensor)> = ran.results.iter().map(|(n, t)| (n.as_str(), t)).collect();
     context.say(format!("{} ({}, {:.3} ms)", loaded.what, args.mode, 1e3 * ran.took.as_secs_f64()));
-    loaded.prepared.warnings.iter().for_each(|w| eprintln!("{w}"));
+    context.warn(&loaded.prepared.warnings);
     let want = loaded.problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?)));
     let want = want.filter(|_| args.reference);
     let want = want.map(|(c, i)| (c, (c.reference)(&i)));

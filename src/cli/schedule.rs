@@ -1,0 +1,57 @@
+//! `nki schedule`: the engine streams that a kernel compiles to, and what the compiler did.
+
+use super::command::Schedule;
+use super::context::{Context, Outcome, diagnostics};
+use super::subject::load;
+use nki_backend::device::{CompileOptions, Compiled};
+use nki_ir::Diagnostics;
+use nki_sim::program::STREAM_ENGINES;
+use serde_json::{Value, json};
+
+pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
+    let loaded = load(&args.subject)?;
+    let options = args.without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
+    let progress = context.progress(format!("compiling {}", loaded.what));
+    let compiled = loaded.prepared.compile_with(&options)?;
+    drop(progress);
+    context.say(format!("{} on {}\n", loaded.what, args.subject.target));
+    context.say(compiled.report.to_string());
+    context.say(format!("\n{}", compiled.listing(args.limit).trim_end()));
+    context.warn(&loaded.prepared.warnings);
+    Ok(Outcome::ok(json!({
+        "schema": "nki.schedule/1",
+        "kernel": loaded.prepared.kernel().name,
+        "case": loaded.what,
+        "target": args.subject.target.name(),
+        "compiler": compiler(&compiled),
+        "listing": compiled.listing(args.limit),
+        "warnings": diagnostics(&loaded.prepared.warnings),
+    })))
+}
+
+/// What the compiler did, as JSON.
+pub fn compiler(compiled: &Compiled) -> Value {
+    let r = &compiled.report;
+    let streams = STREAM_ENGINES.iter().zip(r.instructions);
+    let sites = r.sites.iter().map(|s| {
+        json!({
+            "name": s.name,
+            "space": s.space.name(),
+            "bytes_per_partition": s.bytes,
+            "instances": s.instances,
+            "buffers": s.depth,
+        })
+    });
+    json!({
+        "passes": r.notes.iter().map(|n| json!({ "pass": n.pass, "note": n.note })).collect::<Vec<_>>(),
+        "streams": streams.map(|(e, n)| json!({ "engine": e.name(), "instructions": n })).collect::<Vec<_>>(),
+        "transfers": r.transfers,
+        "semaphores": r.semaphores,
+        "waits": r.waits,
+        "sbuf_peak_bytes": r.sbuf_peak,
+        "psum_peak_bytes": r.psum_peak,
+        "estimate_ns": r.estimate_ns,
+        "program_order_ns": r.program_order_ns,
+        "tiles": sites.collect::<Vec<_>>(),
+    })
+}
