@@ -101,6 +101,23 @@ fn what_others_wrote() {
     }
 }
 
+/// Flags belong to bytes: an element half overwritten through a narrower view is no matmul result (isa.md 13.2).
+#[test]
+fn half_an_element() {
+    let (mut e, factors, acc) = product(Target::Trn2);
+    let dst = Operand::View(e.view(acc));
+    multiply(&mut e, dst.clone(), &factors).expect("legal");
+    let half = crate::Pattern {
+        part: crate::Affine::constant(0),
+        parts: 1,
+        offset: crate::Affine::constant(3),
+        dims: [crate::Dim { stride: 1, count: 1 }].into_iter().collect(),
+    };
+    let view = View { buf: acc, dtype: DType::BF16, index: crate::Index::Pattern(half), dynamic: None };
+    e.exec(Op::Memset, &[Operand::View(view), Operand::Imm(1.0)], &[]).expect("legal");
+    assert_eq!(multiply(&mut e, dst, &factors), Err(Code::Accumulate));
+}
+
 #[test]
 fn reading_does_not_restart_accumulation() {
     let (mut e, factors, acc) = product(Target::Trn2);

@@ -329,6 +329,23 @@ proptest! {
     }
 }
 
+/// Integers of more than 24 bits next to the midpoints of narrow formats: float32 cannot tell them from the midpoint.
+#[test]
+fn integers_next_to_midpoints() {
+    for dtype in [BF16, TF32] {
+        let mantissa = shape(dtype).1;
+        for top in 25..31 {
+            for step in 0..8 {
+                let middle = (1i64 << top) + (2 * step + 1) * (1 << (top - mantissa - 1));
+                for x in [middle - 1, middle, middle + 1, -middle - 1, -middle, -middle + 1] {
+                    let want = nearest_code(dtype, x as f64);
+                    assert_eq!(from_int(dtype, x as i32), want, "{dtype} {x}");
+                }
+            }
+        }
+    }
+}
+
 /// All float32 exponents with dense mantissas around the rounding points, in rows and one by one.
 #[test]
 fn rows_equal_scalars_everywhere() {

@@ -51,12 +51,26 @@ pub struct Layout {
     pub split: u8,
     pub backwards: bool,
     pub outer_first: bool,
+    /// Starts and rows on multiples of 16 bytes.
+    pub aligned: bool,
 }
 
+/// Elements side by side, rows without gaps.
+pub const PLAIN: Layout =
+    Layout { gap: 0, step: 1, split: 1, backwards: false, outer_first: true, aligned: false };
+
 pub fn layout() -> impl Strategy<Value = Layout> {
-    (0u8..5, 1u8..4, 1u8..6, any::<bool>(), any::<bool>()).prop_map(
-        |(gap, step, split, backwards, outer_first)| Layout { gap, step, split, backwards, outer_first },
-    )
+    let odd = (0u8..5, 1u8..4, 1u8..6, any::<bool>(), any::<bool>()).prop_map(
+        |(gap, step, split, backwards, outer_first)| Layout {
+            gap,
+            step,
+            split,
+            backwards,
+            outer_first,
+            aligned: false,
+        },
+    );
+    prop_oneof![3 => odd, 1 => Just(Layout { aligned: true, ..PLAIN })]
 }
 
 /// Memory 0 holds everything.
@@ -82,8 +96,10 @@ impl Flat {
         // Two free dimensions, either of which may be the one with the larger stride.
         let (outer_stride, inner_stride) =
             if layout.outer_first { (step * inner, step) } else { (step, step * outer) };
-        let row = step * n + i64::from(layout.gap);
-        self.0.resize(self.0.len() + usize::from(layout.gap), 0xa5);
+        let align: usize = if layout.aligned { 16 } else { 1 };
+        let row = ((step * n) as usize + usize::from(layout.gap)).next_multiple_of(align) as i64;
+        let start = (self.0.len() + usize::from(layout.gap)).next_multiple_of(align);
+        self.0.resize(start, 0xa5);
         let start = self.0.len() as i64;
         self.0.resize((start + row * tile.parts() as i64) as usize, 0xa5);
         let (base, sign) =
@@ -171,7 +187,6 @@ pub struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub fn new(op: Op, dst: Tile) -> Case<'a> {
-        let plain = Layout { gap: 0, step: 1, split: 1, backwards: false, outer_first: true };
         Case {
             op,
             engine: op.row().engines[0].0,
@@ -180,7 +195,7 @@ impl<'a> Case<'a> {
             operands: Vec::new(),
             attrs: Vec::new(),
             accumulate: false,
-            layouts: [plain; 5],
+            layouts: [PLAIN; 5],
         }
     }
     pub fn operand(mut self, x: impl Into<Operand>) -> Self {

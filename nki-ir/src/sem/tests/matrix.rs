@@ -100,7 +100,7 @@ proptest! {
         let (p, n) = (data.parts(), data.n());
         let bits = |f: usize| (0..p).map(|i| data.bits[i][f]).collect::<Vec<_>>();
         let turned = Tile { dtype: vector, bits: (0..n).map(bits).collect() };
-        let blank = Tile::filled(data.dtype, n, p, 0);
+        let blank = Tile::filled(data.dtype, n, p, cast::down(data.dtype, 1.0));
         let case = |engine| Case::new(Op::NcTranspose, blank.clone()).operand(&data).layouts(layouts).engine(engine);
         prop_assert_eq!(case(Engine::Vector).run(), Ok(turned.clone()));
         prop_assert_eq!(case(Engine::Tensor).run(), Ok(turned.clone()));
@@ -118,7 +118,7 @@ proptest! {
         }
         let sums = product_model(&data.floats(), &identity.floats());
         let multiplied = Tile::rounded(DType::F32, &sums);
-        let wide = Tile { dtype: DType::F32, ..blank };
+        let wide = Tile::filled(DType::F32, n, p, 0x3f80_0000);
         prop_assert_eq!(mode(wide.clone()).generation(Gen::Gen2).run(), Ok(multiplied.clone()));
         if data.dtype != DType::F8E8M0 {
             let case = Case::new(Op::NcTranspose, wide).operand(&data).layouts(layouts).engine(Engine::Tensor);

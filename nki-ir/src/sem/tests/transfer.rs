@@ -66,7 +66,7 @@ proptest! {
         tile in tile(DType::I32, 4, 3),
         places in prop::collection::vec(prop::option::of(0usize..8), 4),
     ) {
-        let plain = Layout { gap: 1, step: 1, split: 1, backwards: false, outer_first: true };
+        let plain = Layout { gap: 1, ..PLAIN };
         let mut mem = Flat(vec![]);
         let (t, s) = (mem.place(&table, plain, true), mem.place(&tile, plain, true));
         let row = Span { dims: [(2, 3)].into_iter().collect(), base: 0, ..t.clone() };
@@ -168,7 +168,7 @@ fn run_dma(mem: &mut dyn Memory, dst: Arg, src: Arg) -> Result<(), String> {
 #[test]
 fn misfits_are_faults() {
     let t = |dtype, p, n| Tile::filled(dtype, p, n, 0);
-    let plain = [Layout { gap: 0, step: 1, split: 1, backwards: false, outer_first: true }; 5];
+    let plain = [PLAIN; 5];
     assert_eq!(transfer(t(DType::F32, 2, 3), &t(DType::F32, 5, 1), plain), Err(Code::Shape));
     assert_eq!(transfer(t(DType::F32, 1, 2), &t(DType::F8E4M3FNX4, 1, 2), plain), Err(Code::Dtype));
     let mut mem = Flat(vec![0; 64]);
@@ -210,4 +210,29 @@ fn stochastic_rounding_of_an_instruction() {
     let got =
         Case::new(Op::TensorCopy, Tile::filled(DType::I8, 1, 50, 0)).operand(&halves).run_on(&mut state);
     assert_eq!(got.expect("legal")[0], Tile::filled(DType::I8, 1, 50, 2));
+}
+
+/// The last byte of a memory is inside, the one behind it is not.
+#[test]
+fn bounds_are_exact() {
+    let span = |base, part_stride, parts, dims: &[(i64, u32)]| Span {
+        mem: 0,
+        base,
+        part_stride,
+        parts,
+        dims: dims.iter().copied().collect(),
+        dtype: DType::BF16,
+    };
+    for (s, end) in [
+        (span(4, 0, 1, &[]), 6),
+        (span(4, 10, 3, &[(2, 5)]), 34),
+        (span(4, 0, 1, &[(6, 2), (2, 3)]), 16),
+        (span(40, 0, 1, &[(-8, 6)]), 42),
+    ] {
+        assert!(s.check(end).is_ok());
+        assert_eq!(s.check(end - 1).map_err(|f| f.code), Err(Code::OutOfBounds));
+    }
+    assert_eq!(span(39, 0, 1, &[(-8, 6)]).check(100).map_err(|f| f.code), Err(Code::OutOfBounds));
+    // No elements, no address.
+    assert!(span(u64::MAX, u64::MAX, 3, &[(i64::MIN, 0)]).check(0).is_ok());
 }
