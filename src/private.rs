@@ -38,9 +38,20 @@ pub fn enter(nc: Nc, name: &'static str, path: &'static str, call: &'static Loca
 /// [`NotNamed`] otherwise.
 pub struct Probe<'a, T>(pub &'a T);
 
-/// Values that carry the author's name into the IR.
+/// Values that a name can be given to. Everyday types, which have no use for one, are included: the type of a `let` may be
+/// found out only later in the function, and must then not turn out to be without a name.
+pub trait Nameable {
+    fn __nki_name(&self, name: &'static str);
+}
+
+/// Picked where the type is [`Nameable`], or may yet be.
 pub trait Named {
     fn __nki_name(&self, name: &'static str);
+}
+impl<T: Nameable> Named for Probe<'_, T> {
+    fn __nki_name(&self, name: &'static str) {
+        self.0.__nki_name(name);
+    }
 }
 /// All other values.
 pub trait NotNamed {
@@ -48,56 +59,74 @@ pub trait NotNamed {
 }
 impl<T> NotNamed for &Probe<'_, T> {}
 
-impl<T: Elem, M: Memory> Named for Probe<'_, Tensor<T, M>> {
+impl<T: Elem, M: Memory> Nameable for Tensor<T, M> {
     fn __nki_name(&self, name: &'static str) {
-        trace::try_with(self.0.trace, |s| {
-            let buf = s.view(self.0.view).buf;
+        trace::try_with(self.trace, |s| {
+            let buf = s.view(self.view).buf;
             s.name(Entity::Buf(buf), name);
         });
     }
 }
-impl Named for Probe<'_, Idx> {
+impl Nameable for Idx {
     fn __nki_name(&self, name: &'static str) {
-        trace::try_with(self.0.trace, |s| {
-            let entity = loop_of(s, &self.0.affine(s)).map_or(Entity::Straight, Entity::Loop);
+        trace::try_with(self.trace, |s| {
+            let entity = loop_of(s, &self.affine(s)).map_or(Entity::Straight, Entity::Loop);
             s.name(entity, name);
         });
     }
 }
-impl Named for Probe<'_, Block> {
+impl Nameable for Block {
     fn __nki_name(&self, name: &'static str) {
-        Probe(&self.0.index).__nki_name(name);
+        self.index.__nki_name(name);
     }
 }
-impl Named for Probe<'_, Reg<i32>> {
+impl Nameable for Reg<i32> {
     fn __nki_name(&self, name: &'static str) {
-        trace::try_with(self.0.trace, |s| s.name(Entity::Reg(self.0.reg), name));
+        trace::try_with(self.trace, |s| s.name(Entity::Reg(self.reg), name));
     }
 }
-impl<X, const N: usize> Named for Probe<'_, [X; N]>
-where
-    for<'b> Probe<'b, X>: Named,
-{
+impl<X: Nameable, const N: usize> Nameable for [X; N] {
     fn __nki_name(&self, name: &'static str) {
-        self.0.iter().for_each(|x| Probe(x).__nki_name(name));
+        self.iter().for_each(|x| x.__nki_name(name));
     }
 }
-impl<X> Named for Probe<'_, Vec<X>>
-where
-    for<'b> Probe<'b, X>: Named,
-{
+impl<X: Nameable> Nameable for Option<X> {
     fn __nki_name(&self, name: &'static str) {
-        self.0.iter().for_each(|x| Probe(x).__nki_name(name));
+        self.iter().for_each(|x| x.__nki_name(name));
     }
 }
-impl<X> Named for Probe<'_, Option<X>>
-where
-    for<'b> Probe<'b, X>: Named,
-{
+impl<X: Nameable> Nameable for (X, X) {
     fn __nki_name(&self, name: &'static str) {
-        self.0.iter().for_each(|x| Probe(x).__nki_name(name));
+        self.0.__nki_name(name);
+        self.1.__nki_name(name);
     }
 }
+
+macro_rules! nameless {
+    ($($t:ty),*) => {$(
+        impl Nameable for $t {
+            fn __nki_name(&self, _: &'static str) {}
+        }
+    )*};
+}
+nameless!((), bool, char, u8, i8, u16, i16, u32, i32, u64, i64, usize, isize, f32, f64, String, &str);
+
+impl<X> Nameable for Vec<X> {
+    fn __nki_name(&self, _: &'static str) {}
+}
+
+/// What carries its value from turn to turn of a device loop when it is changed in place.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` is changed inside a device loop, whose body is recorded only once",
+    label = "the new value would not reach the next turn",
+    note = "keep what changes from turn to turn in a tile allocated outside the loop (`tile += ..` writes into it)",
+    note = "or unroll with a plain `for i in 0..n`"
+)]
+pub trait InPlace {}
+impl<T, M> InPlace for Tensor<T, M> {}
+
+/// Compiles only for what a device loop can change in place.
+pub fn in_place<T: InPlace>(_: &T) {}
 
 /// Shows an operand of a failed `ensure!` if it can be shown.
 pub trait Shown {

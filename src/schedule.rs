@@ -2,7 +2,7 @@
 //! `matmul::at.acc`, and changes no result.
 
 use crate::trace::{Entity, Place, Session, error};
-use nki_ir::{Code, LoopData};
+use nki_ir::{Code, Engine, LoopData, Operand};
 use std::fmt;
 use std::panic::Location;
 
@@ -27,6 +27,7 @@ enum What {
     Buffers(u32),
     Place { partition: u32, byte: u32 },
     Unroll(u32),
+    Engine(Engine),
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +63,11 @@ impl Schedule {
     pub fn unroll(self, label: Label, count: u32) -> Self {
         self.step(What::Unroll(count), label, Location::caller())
     }
+    /// Runs the instructions that write a tile on an engine of choice.
+    #[track_caller]
+    pub fn engine(self, label: Label, engine: Engine) -> Self {
+        self.step(What::Engine(engine), label, Location::caller())
+    }
     fn step(mut self, what: What, label: Label, place: Place) -> Self {
         self.steps.push(Step { what, label, place });
         self
@@ -94,10 +100,19 @@ fn apply(s: &mut Session, step: &Step, entity: Entity) {
                 *unroll = Some(*n);
             }
         }
+        (What::Engine(engine), Entity::Buf(b)) if kernel.bufs[b].space.on_chip() => {
+            for i in kernel.insts.keys() {
+                if kernel.insts[i].operands.first().and_then(Operand::view).is_some_and(|v| v.buf == b) {
+                    kernel.insts[i].engine = *engine;
+                }
+            }
+        }
         // A loop of one turn is not recorded as a loop; unrolling it changes nothing.
         (What::Unroll(_), Entity::Straight) => {}
         (What::Unroll(_), _) => reject(s, step, "unrolls something that is not a device loop"),
-        (What::Buffers(_) | What::Place { .. }, _) => reject(s, step, "needs a tile in SBUF or PSUM"),
+        (What::Buffers(_) | What::Place { .. } | What::Engine(_), _) => {
+            reject(s, step, "needs a tile in SBUF or PSUM")
+        }
     }
 }
 
@@ -106,6 +121,7 @@ fn reject(s: &mut Session, step: &Step, why: &str) {
         What::Buffers(n) => format!("buffers({}, {n})", step.label),
         What::Place { partition, byte } => format!("place({}, {partition}, {byte})", step.label),
         What::Unroll(n) => format!("unroll({}, {n})", step.label),
+        What::Engine(engine) => format!("engine({}, {engine})", step.label),
     };
     let d = error(Code::Schedule, format!("the schedule step `{what}` {why}"))
         .help("labels come from the kernel's own `let` and `for`: see `KERNEL::at`");

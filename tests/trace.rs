@@ -165,3 +165,32 @@ fn kernels_are_listed_and_launched_by_name() {
     let wrong = launch(&args.value("tile_n", "-1")).unwrap_err();
     assert_eq!(wrong.first_code(), Some(Code::Config));
 }
+
+#[test]
+fn naming_leaves_type_inference_alone() {
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    struct Own(usize);
+
+    #[nki::kernel]
+    fn infers(nc: Nc, x: Hbm<f32>) -> Hbm<f32> {
+        let mut list = Vec::new();
+        let mut best = None;
+        let parsed = "3".parse().unwrap();
+        let zero = Default::default();
+        let sum = [1, 2].iter().sum();
+        let (first, rest) = (list.len(), 2);
+        list.push(Own(parsed));
+        best = best.or(Some(Own(zero)));
+        let numbers: Vec<usize> = vec![sum, first, rest];
+        ensure!(nc, list[0] != Own(4) && best == Some(Own(0)) && numbers == [3, 0, 2]);
+        let out = nc.hbm(x.shape());
+        let optional = Some(nc.load(x));
+        let pair = optional.map(|t| (t, t + 1.0));
+        let [a, b] = pair.map(|(a, b)| [a, b]).unwrap();
+        nc.store(out, a + b);
+        out
+    }
+    let k = infers::specialize([2, 3]).trace().unwrap().kernel;
+    let names: Vec<&str> = k.bufs.values().map(|b| b.name.as_str()).collect();
+    assert_eq!(names, ["x", "out", "optional", "pair", "add"]);
+}

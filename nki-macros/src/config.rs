@@ -1,7 +1,7 @@
 //! `#[derive(KernelConfig)]`.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Data, DataEnum, DataStruct, DeriveInput, Expr, Field, Fields, parse2};
@@ -21,7 +21,7 @@ fn structure(input: &DeriveInput, s: &DataStruct) -> syn::Result<TokenStream> {
     let Fields::Named(fields) = &s.fields else {
         let message =
             "the configuration of a kernel has named fields\nhelp: they are set by name: `--arg tile_n=512`";
-        return Err(syn::Error::new(s.fields.span().resolved_at(input.ident.span()), message));
+        return Err(syn::Error::new_spanned(&s.fields, message));
     };
     let (ident, (generics, ty_generics, where_clause)) = (&input.ident, input.generics.split_for_impl());
     let defaults = fields.named.iter().map(default_of).collect::<syn::Result<Vec<_>>>()?;
@@ -29,6 +29,10 @@ fn structure(input: &DeriveInput, s: &DataStruct) -> syn::Result<TokenStream> {
     let names: Vec<_> = idents.iter().map(|i| i.unraw().to_string()).collect();
     let types: Vec<_> = fields.named.iter().map(|f| &f.ty).collect();
     let docs: Vec<_> = fields.named.iter().map(|f| doc_of(&f.attrs)).collect();
+    let shows = idents
+        .iter()
+        .zip(&types)
+        .map(|(ident, ty)| quote_spanned!(ty.span()=> ::nki::config::ConfigValue::show(&defaults.#ident)));
     let default = defaults.iter().any(Option::is_some).then(|| {
         let values = defaults.iter().map(|d| match d {
             Some(e) => quote!(#e),
@@ -50,7 +54,7 @@ fn structure(input: &DeriveInput, s: &DataStruct) -> syn::Result<TokenStream> {
                 ::std::vec![#(::nki::config::Field {
                     name: #names,
                     ty: <#types as ::nki::config::ConfigValue>::type_name(),
-                    default: ::nki::config::ConfigValue::show(&defaults.#idents),
+                    default: #shows,
                     doc: #docs,
                 }),*]
             }
@@ -98,7 +102,7 @@ fn enumeration(input: &DeriveInput, e: &DataEnum) -> syn::Result<TokenStream> {
     if let Some(v) = e.variants.iter().find(|v| !v.fields.is_empty()) {
         let message =
             "a variant of a configuration value has no fields\nhelp: use a structure with a field per value";
-        return Err(syn::Error::new(v.span(), message));
+        return Err(syn::Error::new_spanned(v, message));
     }
     let ident = &input.ident;
     let variants: Vec<_> = e.variants.iter().map(|v| &v.ident).collect();

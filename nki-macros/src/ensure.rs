@@ -36,12 +36,30 @@ pub fn expand(input: TokenStream) -> TokenStream {
             return e.to_compile_error();
         }
     };
-    let text = tidy(&condition);
     let message = match message.is_empty() {
         true => quote!(::core::option::Option::None),
         false => quote!(::core::option::Option::Some(::std::format!(#message))),
     };
-    if let Expr::Binary(b) = &condition
+    let mut checks = TokenStream::new();
+    each(&nc, &condition, &message, &mut checks);
+    quote!({ #checks })
+}
+
+/// One check per side of `&&`, so that the one that fails is shown.
+fn each(nc: &Expr, condition: &Expr, message: &TokenStream, out: &mut TokenStream) {
+    match condition {
+        Expr::Binary(b) if matches!(b.op, BinOp::And(_)) => {
+            each(nc, &b.left, message, out);
+            each(nc, &b.right, message, out);
+        }
+        Expr::Paren(p) => each(nc, &p.expr, message, out),
+        _ => out.extend(one(nc, condition, message)),
+    }
+}
+
+fn one(nc: &Expr, condition: &Expr, message: &TokenStream) -> TokenStream {
+    let text = tidy(condition);
+    if let Expr::Binary(b) = condition
         && matches!(
             b.op,
             BinOp::Eq(_) | BinOp::Ne(_) | BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_)

@@ -1,10 +1,11 @@
 //! `#[nki::kernel]`: what the function becomes.
 
-use crate::lint;
+use crate::lint::{self, Findings, Position};
 use crate::naming;
 use crate::signature::{Generic, Kind, Signature};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use std::collections::HashSet;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, ItemFn, Lit, Meta, parse_quote, parse2};
@@ -18,9 +19,9 @@ pub fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     let signature = Signature::read(&function);
-    let mut errors = lint::check(&function);
+    let Findings { mut errors, changed_in_place } = lint::check(&function);
     if !attribute.is_empty() {
-        errors.push(syn::Error::new(attribute.span(), "`#[nki::kernel]` takes no arguments"));
+        errors.push(syn::Error::new_spanned(&attribute, "`#[nki::kernel]` takes no arguments"));
     }
     let signature = match signature {
         Ok(s) => s,
@@ -32,7 +33,7 @@ pub fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     if !errors.is_empty() {
         return beside(&errors, function);
     }
-    generate(function, &signature)
+    generate(function, &signature, &changed_in_place)
 }
 
 /// The errors, and the item without our attributes so that the rest of the crate still sees it.
@@ -50,8 +51,8 @@ fn strip_markers(function: &mut ItemFn) {
     }
 }
 
-fn generate(mut function: ItemFn, signature: &Signature) -> TokenStream {
-    let mut labels = naming::name_values(&mut function.block);
+fn generate(mut function: ItemFn, signature: &Signature, in_place: &HashSet<Position>) -> TokenStream {
+    let mut labels = naming::name_values(&mut function.block, in_place);
     labels.retain(|l| l.unraw() != "_");
     strip_markers(&mut function);
     let name = function.sig.ident.unraw().to_string();

@@ -3,14 +3,31 @@
 //! here; the trace and the verifier catch the rest.
 
 use crate::naming::bound;
-use proc_macro2::Span;
+use quote::ToTokens;
 use std::collections::HashSet;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{BinOp, Expr, ExprForLoop, ItemFn, Lifetime};
 
-/// Findings, in source order.
-pub fn check(function: &ItemFn) -> Vec<syn::Error> {
+/// What the lints find.
+pub struct Findings {
+    /// In source order.
+    pub errors: Vec<syn::Error>,
+    /// Where, in a device loop, `x += ..` changes an outer `x`: right for a tile, wrong for a Rust number. Types decide, which
+    /// only rustc knows.
+    pub changed_in_place: HashSet<Position>,
+}
+
+/// Line and column.
+pub type Position = (usize, usize);
+
+/// Where an expression starts.
+pub fn position(e: &Expr) -> Position {
+    let start = e.span().start();
+    (start.line, start.column)
+}
+
+pub fn check(function: &ItemFn) -> Findings {
     let mut lint = Lint::default();
     let params = function.sig.inputs.iter().flat_map(|i| match i {
         syn::FnArg::Typed(p) => bound(&p.pat),
@@ -18,7 +35,7 @@ pub fn check(function: &ItemFn) -> Vec<syn::Error> {
     });
     lint.scopes.push(Scope::block(params.map(|i| i.to_string()).collect()));
     lint.visit_block(&function.block);
-    lint.errors
+    Findings { errors: lint.errors, changed_in_place: lint.changed_in_place }
 }
 
 /// What a scope is, as far as leaving it goes.
@@ -51,6 +68,7 @@ struct Lint {
     scopes: Vec<Scope>,
     /// Variables that hold a device loop not yet run: `let blocks = nc.tiles(..)`.
     device_iterators: HashSet<String>,
+    changed_in_place: HashSet<Position>,
     errors: Vec<syn::Error>,
 }
 
@@ -58,8 +76,8 @@ struct Lint {
 const DEVICE_LOOPS: [&str; 3] = ["tiles", "range", "range_dyn"];
 
 impl Lint {
-    fn error(&mut self, span: Span, message: &str, help: &str) {
-        self.errors.push(syn::Error::new(span, format!("{message}\nhelp: {help}")));
+    fn error(&mut self, at: impl ToTokens, message: &str, help: &str) {
+        self.errors.push(syn::Error::new_spanned(at, format!("{message}\nhelp: {help}")));
     }
 
     fn is_device_loop(&self, e: &Expr) -> bool {
@@ -128,11 +146,11 @@ impl Lint {
         }
     }
 
-    fn assigned(&mut self, span: Span, target: &Expr) {
+    fn assigned(&mut self, at: impl ToTokens, target: &Expr) {
         let Some(name) = root(target) else { return };
         if self.outside_device_loop(&name) {
             self.error(
-                span,
+                at,
                 &format!(
                     "`{name}` is rebound inside a device loop, whose body is recorded only once: the new value would not \
                      reach the next turn"
@@ -158,7 +176,8 @@ fn root(e: &Expr) -> Option<String> {
     }
 }
 
-fn is_assignment(op: &BinOp) -> bool {
+/// `+=` and its like.
+pub fn is_assignment(op: &BinOp) -> bool {
     use BinOp::*;
     matches!(
         op,
@@ -252,7 +271,7 @@ impl<'a> Visit<'a> for Lint {
     }
 
     fn visit_expr_assign(&mut self, a: &'a syn::ExprAssign) {
-        self.assigned(a.span(), &a.left);
+        self.assigned(a, &a.left);
         visit::visit_expr_assign(self, a);
     }
 
@@ -262,7 +281,7 @@ impl<'a> Visit<'a> for Lint {
             && self.outside_device_loop(&name)
         {
             self.error(
-                r.span(),
+                r,
                 &format!(
                     "`{name}` is lent for change inside a device loop, whose body is recorded only once: a change would not \
                      reach the next turn"
@@ -275,14 +294,17 @@ impl<'a> Visit<'a> for Lint {
     }
 
     fn visit_expr_binary(&mut self, b: &'a syn::ExprBinary) {
-        if is_assignment(&b.op) && !matches!(&*b.left, Expr::Path(_)) {
-            self.assigned(b.span(), &b.left);
+        if is_assignment(&b.op)
+            && let Some(name) = root(&b.left)
+            && self.outside_device_loop(&name)
+        {
+            self.changed_in_place.insert(position(&b.left));
         }
         if is_comparison(&b.op)
             && let Some(name) = self.device_position(&b.left).or_else(|| self.device_position(&b.right))
         {
             self.error(
-                b.span(),
+                b,
                 &format!("`{name}` is a position in a device loop and cannot be compared: the body is recorded once for every turn"),
                 "peel the turn that differs, unroll with a plain `for i in 0..n`, or use `nc.when(..)` on a register",
             );
@@ -293,7 +315,7 @@ impl<'a> Visit<'a> for Lint {
     fn visit_expr_break(&mut self, b: &'a syn::ExprBreak) {
         if self.leaves_device_loop(b.label.as_ref()) {
             self.error(
-                b.span(),
+                b,
                 "`break` cannot leave a device loop: its body is recorded once, for all turns",
                 "compute the number of turns before the loop, or unroll with a plain `for i in 0..n`",
             );
@@ -304,7 +326,7 @@ impl<'a> Visit<'a> for Lint {
     fn visit_expr_continue(&mut self, c: &'a syn::ExprContinue) {
         if self.leaves_device_loop(c.label.as_ref()) {
             self.error(
-                c.span(),
+                c,
                 "`continue` cannot skip part of a device loop: its body is recorded once, for all turns",
                 "put the rest of the body in an `if` on a value known while tracing, or use `nc.when(..)` on a register",
             );
@@ -314,7 +336,7 @@ impl<'a> Visit<'a> for Lint {
     fn visit_expr_return(&mut self, r: &'a syn::ExprReturn) {
         if self.inside_device_loop() {
             self.error(
-                r.span(),
+                r,
                 "`return` inside a device loop would end the kernel after recording one turn",
                 "return after the loop",
             );
@@ -325,7 +347,7 @@ impl<'a> Visit<'a> for Lint {
     fn visit_expr_try(&mut self, t: &'a syn::ExprTry) {
         if self.inside_device_loop() {
             self.error(
-                t.span(),
+                t,
                 "`?` inside a device loop would end the kernel after recording one turn",
                 "compute the fallible value before the loop, or use `ensure!(nc, ..)`",
             );

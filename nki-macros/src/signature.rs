@@ -4,7 +4,6 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{
     FnArg, GenericArgument, GenericParam, ItemFn, Pat, PatType, PathArguments, ReturnType, Token, Type,
@@ -108,7 +107,7 @@ impl Signature {
             Some(FnArg::Typed(p)) => first_parameter(p)?,
             Some(FnArg::Receiver(r)) => {
                 let message = "a kernel is a free function, not a method\nhelp: pass what it needs from `self` as parameters";
-                return Err(syn::Error::new(r.span(), message));
+                return Err(syn::Error::new_spanned(r, message));
             }
             None => {
                 let message =
@@ -162,7 +161,7 @@ fn first_parameter(p: &PatType) -> syn::Result<Ident> {
         Pat::Ident(i) if is_nc => Ok(i.ident.clone()),
         _ => {
             let message = "the first parameter of a kernel is the core\nhelp: write `nc: Nc`";
-            Err(syn::Error::new(p.span(), message))
+            Err(syn::Error::new_spanned(p, message))
         }
     }
 }
@@ -173,8 +172,8 @@ fn parameter(i: usize, p: &PatType, function: &ItemFn) -> syn::Result<Parameter>
     let kind = match (kind, inout) {
         (Kind::Tensor { elem, optional, .. }, _) => Kind::Tensor { elem, optional, inout: inout.is_some() },
         (_, Some(attribute)) => {
-            return Err(syn::Error::new(
-                attribute.span(),
+            return Err(syn::Error::new_spanned(
+                attribute,
                 "`#[inout]` belongs on a parameter of type `Hbm<T>`",
             ));
         }

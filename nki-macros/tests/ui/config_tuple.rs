@@ -1,0 +1,6 @@
+use nki::prelude::*;
+
+#[derive(Clone, Default, KernelConfig)]
+struct Config(usize);
+
+fn main() {}

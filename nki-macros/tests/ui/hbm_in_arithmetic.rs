@@ -1,0 +1,9 @@
+use nki::prelude::*;
+
+#[nki::kernel]
+fn kernel(nc: Nc, x: Hbm<f32>) {
+    let tile = nc.load(x);
+    let _ = tile + x;
+}
+
+fn main() {}

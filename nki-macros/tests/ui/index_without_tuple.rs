@@ -1,0 +1,10 @@
+use nki::prelude::*;
+
+#[nki::kernel]
+fn kernel(nc: Nc, x: Hbm<f32>) {
+    for r in nc.tiles(512, 128) {
+        let _ = nc.load(x.at(r));
+    }
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use nki::prelude::*;
+
+#[nki::kernel]
+async fn kernel(nc: Nc) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use nki::prelude::*;
+
+#[nki::kernel]
+fn kernel(x: Hbm<f32>, nc: Nc) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use nki::prelude::*;
+
+#[nki::kernel]
+struct Kernel;
+
+fn main() {}

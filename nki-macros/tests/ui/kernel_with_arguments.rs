@@ -1,0 +1,6 @@
+use nki::prelude::*;
+
+#[nki::kernel(fast)]
+fn kernel(nc: Nc) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use nki::prelude::*;
+
+#[nki::kernel]
+fn kernel() {}
+
+fn main() {}
