@@ -19,16 +19,6 @@ pub enum Selected {
     Position(Affine),
 }
 
-mod sealed {
-    use super::*;
-    pub trait Axis {
-        fn traces(&self) -> Vec<TraceId> {
-            Vec::new()
-        }
-        fn select(self, s: &Session) -> Selected;
-    }
-}
-
 /// What can index one axis: `..`, ranges of `usize` or [`Idx`], a `usize` or [`Idx`] (one position, the axis disappears), or a
 /// [`Block`].
 #[diagnostic::on_unimplemented(
@@ -36,59 +26,65 @@ mod sealed {
     label = "not an axis index",
     note = "use `..`, a range of usize or Idx, a usize, an Idx, or a Block from `nc.tiles(..)`"
 )]
-pub trait Axis: sealed::Axis {}
-impl<A: sealed::Axis> Axis for A {}
+pub trait Axis {
+    #[doc(hidden)]
+    fn __traces(&self) -> Vec<TraceId> {
+        Vec::new()
+    }
+    #[doc(hidden)]
+    fn __select(self, s: &Session) -> Selected;
+}
 
 fn fixed(k: usize) -> Affine {
     Affine::constant(i64::try_from(k).unwrap_or(i64::MAX))
 }
 
-impl sealed::Axis for RangeFull {
-    fn select(self, _: &Session) -> Selected {
+impl Axis for RangeFull {
+    fn __select(self, _: &Session) -> Selected {
         Selected::Range { start: fixed(0), end: None }
     }
 }
-impl sealed::Axis for usize {
-    fn select(self, _: &Session) -> Selected {
+impl Axis for usize {
+    fn __select(self, _: &Session) -> Selected {
         Selected::Position(fixed(self))
     }
 }
-impl sealed::Axis for Range<usize> {
-    fn select(self, _: &Session) -> Selected {
+impl Axis for Range<usize> {
+    fn __select(self, _: &Session) -> Selected {
         Selected::Range { start: fixed(self.start), end: Some(fixed(self.end)) }
     }
 }
-impl sealed::Axis for RangeTo<usize> {
-    fn select(self, _: &Session) -> Selected {
+impl Axis for RangeTo<usize> {
+    fn __select(self, _: &Session) -> Selected {
         Selected::Range { start: fixed(0), end: Some(fixed(self.end)) }
     }
 }
-impl sealed::Axis for RangeFrom<usize> {
-    fn select(self, _: &Session) -> Selected {
+impl Axis for RangeFrom<usize> {
+    fn __select(self, _: &Session) -> Selected {
         Selected::Range { start: fixed(self.start), end: None }
     }
 }
-impl sealed::Axis for Idx {
-    fn traces(&self) -> Vec<TraceId> {
+impl Axis for Idx {
+    fn __traces(&self) -> Vec<TraceId> {
         vec![self.trace]
     }
-    fn select(self, s: &Session) -> Selected {
+    fn __select(self, s: &Session) -> Selected {
         Selected::Position(self.affine(s))
     }
 }
-impl sealed::Axis for Range<Idx> {
-    fn traces(&self) -> Vec<TraceId> {
+impl Axis for Range<Idx> {
+    fn __traces(&self) -> Vec<TraceId> {
         vec![self.start.trace, self.end.trace]
     }
-    fn select(self, s: &Session) -> Selected {
+    fn __select(self, s: &Session) -> Selected {
         Selected::Range { start: self.start.affine(s), end: Some(self.end.affine(s)) }
     }
 }
-impl sealed::Axis for Block {
-    fn traces(&self) -> Vec<TraceId> {
+impl Axis for Block {
+    fn __traces(&self) -> Vec<TraceId> {
         vec![self.start.trace]
     }
-    fn select(self, s: &Session) -> Selected {
+    fn __select(self, s: &Session) -> Selected {
         Selected::Run { start: self.start.affine(s), len: self.len }
     }
 }
@@ -101,15 +97,15 @@ impl sealed::Axis for Block {
 )]
 pub trait Axes {
     #[doc(hidden)]
-    fn __select(self, trace: TraceId, place: Place) -> Vec<Selected>;
+    fn __all(self, trace: TraceId, place: Place) -> Vec<Selected>;
 }
 
 macro_rules! tuples {
     ($($($a:ident $i:tt),*;)*) => {$(
         impl<$($a: Axis),*> Axes for ($($a,)*) {
-            fn __select(self, trace: TraceId, place: Place) -> Vec<Selected> {
-                $(self.$i.traces().into_iter().for_each(|t| trace::same(trace, t, place));)*
-                trace::with(trace, place, |s| vec![$(self.$i.select(s)),*])
+            fn __all(self, trace: TraceId, place: Place) -> Vec<Selected> {
+                $(self.$i.__traces().into_iter().for_each(|t| trace::same(trace, t, place));)*
+                trace::with(trace, place, |s| vec![$(self.$i.__select(s)),*])
             }
         }
     )*};
@@ -132,7 +128,7 @@ impl<T: Elem, M: Memory> Tensor<T, M> {
     #[track_caller]
     pub fn at(&self, axes: impl Axes) -> Tensor<T, M> {
         let place = Location::caller();
-        let selected = axes.__select(self.trace, place);
+        let selected = axes.__all(self.trace, place);
         let view = trace::with(self.trace, place, |s| {
             let view = select(s, self.view, selected, place);
             s.push_view(view)

@@ -56,8 +56,8 @@ impl Nc {
     }
 }
 
-/// See [`Nc::tiles`]. Deliberately not an `Iterator`: adaptors such as `enumerate` or `zip` would count recordings of the body,
-/// not turns of the loop. The number of a block is [`Block::index`].
+/// See [`Nc::tiles`]. Deliberately not an `Iterator`: adaptors such as `zip` or `rev` would act on recordings of the body, not
+/// on turns of the loop.
 #[derive(Clone, Copy)]
 #[must_use = "a device loop does nothing unless a `for` runs over it"]
 pub struct Tiles {
@@ -75,6 +75,26 @@ pub struct DeviceRange {
     nc: Nc,
     place: Place,
     n: usize,
+}
+
+impl Tiles {
+    /// With the number of the block, which is [`Block::index`] too.
+    pub fn enumerate(self) -> EnumeratedTiles {
+        EnumeratedTiles(self)
+    }
+}
+
+/// See [`Tiles::enumerate`].
+#[derive(Clone, Copy)]
+#[must_use = "a device loop does nothing unless a `for` runs over it"]
+pub struct EnumeratedTiles(Tiles);
+
+impl IntoIterator for EnumeratedTiles {
+    type Item = (Idx, Block);
+    type IntoIter = std::iter::Map<TilesIter, fn(Block) -> (Idx, Block)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().map(|b| (b.index, b))
+    }
 }
 
 impl IntoIterator for Tiles {

@@ -11,7 +11,7 @@ pub trait Memory: Copy + 'static {
 
 /// The memory of [`Hbm`](crate::Hbm) tensors: large, off chip, reached by DMA only.
 #[derive(Clone, Copy, Debug)]
-pub enum HbmMemory {}
+pub enum Hbm {}
 /// The memory of [`Tile`](crate::Tile)s: 128 partitions next to the engines.
 #[derive(Clone, Copy, Debug)]
 pub enum Sbuf {}
@@ -19,7 +19,7 @@ pub enum Sbuf {}
 #[derive(Clone, Copy, Debug)]
 pub enum Psum {}
 
-impl Memory for HbmMemory {
+impl Memory for Hbm {
     const SPACE: Space = Space::Hbm;
 }
 impl Memory for Sbuf {
@@ -73,5 +73,5 @@ impl GpSimdOperand for Sbuf {}
     note = "copy a PSUM accumulator to SBUF first: `nc.store(dst, acc.to::<T>())`"
 )]
 pub trait DmaOperand: Memory {}
-impl DmaOperand for HbmMemory {}
+impl DmaOperand for Hbm {}
 impl DmaOperand for Sbuf {}

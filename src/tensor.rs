@@ -2,7 +2,7 @@
 //! thread that traces.
 
 use crate::elem::Elem;
-use crate::space::{HbmMemory, Memory, OnChip, Psum, Sbuf};
+use crate::space::{self, Memory, OnChip, Psum, Sbuf};
 use crate::trace::{self, Place, TraceId, error, fail};
 use nki_ir::{Code, Operand, View};
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct Tensor<T, M> {
 }
 
 /// A tensor in HBM: a kernel's argument or result, or scratch. Any rank; only DMA reaches it.
-pub type Hbm<T> = Tensor<T, HbmMemory>;
+pub type Hbm<T> = Tensor<T, space::Hbm>;
 /// A tile in SBUF. Dimension 0 is partitions, at most 128 of them.
 pub type Tile<T> = Tensor<T, Sbuf>;
 /// A tile in PSUM, into which the tensor engine writes and adds. Dimension 0 is partitions.

@@ -14,6 +14,9 @@ pub fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let function = match parse2::<ItemFn>(item.clone()) {
         Ok(f) => f,
         Err(e) => {
+            let other = parse2::<syn::Item>(item.clone()).is_ok();
+            let message = "`#[nki::kernel]` belongs on a function\nhelp: `fn kernel(nc: Nc, ..)`";
+            let e = if other { syn::Error::new_spanned(&item, message) } else { e };
             let e = e.to_compile_error();
             return quote!(#e #item);
         }

@@ -3,6 +3,7 @@
 //! here; the trace and the verifier catch the rest.
 
 use crate::naming::bound;
+use proc_macro2::Ident;
 use quote::ToTokens;
 use std::collections::HashSet;
 use syn::spanned::Spanned;
@@ -28,7 +29,11 @@ pub fn position(e: &Expr) -> Position {
 }
 
 pub fn check(function: &ItemFn) -> Findings {
-    let mut lint = Lint::default();
+    let core = function.sig.inputs.first().and_then(|i| match i {
+        syn::FnArg::Typed(p) => bound(&p.pat).first().cloned(),
+        syn::FnArg::Receiver(_) => None,
+    });
+    let mut lint = Lint { core, ..Lint::default() };
     let params = function.sig.inputs.iter().flat_map(|i| match i {
         syn::FnArg::Typed(p) => bound(&p.pat),
         syn::FnArg::Receiver(_) => Vec::new(),
@@ -65,6 +70,8 @@ impl Scope {
 
 #[derive(Default)]
 struct Lint {
+    /// The kernel's `nc`.
+    core: Option<Ident>,
     scopes: Vec<Scope>,
     /// Variables that hold a device loop not yet run: `let blocks = nc.tiles(..)`.
     device_iterators: HashSet<String>,
@@ -83,7 +90,8 @@ impl Lint {
     fn is_device_loop(&self, e: &Expr) -> bool {
         match e {
             Expr::MethodCall(m) => {
-                DEVICE_LOOPS.iter().any(|d| m.method == d) || self.is_device_loop(&m.receiver)
+                let core = matches!(&*m.receiver, Expr::Path(p) if p.path.get_ident() == self.core.as_ref());
+                (core && DEVICE_LOOPS.iter().any(|d| m.method == d)) || self.is_device_loop(&m.receiver)
             }
             Expr::Paren(p) => self.is_device_loop(&p.expr),
             Expr::Path(p) => {
@@ -91,6 +99,17 @@ impl Lint {
             }
             _ => false,
         }
+    }
+
+    /// Iterator adaptors on a device loop.
+    fn adaptors(&mut self, e: &Expr) {
+        let Expr::MethodCall(m) = e else { return };
+        if !self.is_device_loop(&m.receiver) || m.method == "enumerate" {
+            return;
+        }
+        let message =
+            format!("`{}` acts on recordings of a device loop's body, not on turns of the loop", m.method);
+        self.error(&m.method, &message, "run over the loop itself; the number of a block is `block.index()`");
     }
 
     /// Whether `name` was bound outside the innermost device loop that encloses this point.
@@ -220,6 +239,7 @@ impl<'a> Visit<'a> for Lint {
 
     fn visit_expr_for_loop(&mut self, f: &'a ExprForLoop) {
         self.visit_expr(&f.expr);
+        self.adaptors(&f.expr);
         let names: HashSet<String> = bound(&f.pat).iter().map(|n| n.to_string()).collect();
         let device = self.is_device_loop(&f.expr);
         self.scopes.push(Scope {
