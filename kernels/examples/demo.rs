@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 const TARGET: Target = Target::Trn2;
-/// Lines of the schedule to print.
-const HEAD: usize = 12;
+/// Lines of the schedule to print for each engine.
+const HEAD: usize = 4;
 
 fn main() -> ExitCode {
     match product().and_then(|a| Ok(a & layer()?)) {
