@@ -50,3 +50,9 @@ fn rmsnorm() {
 fn mlp() {
     check("mlp");
 }
+
+#[test]
+fn no_kernel_is_forgotten() {
+    let names: Vec<&str> = Contract::all().iter().map(|c| c.kernel.name).collect();
+    assert_eq!(names, ["add", "matmul", "matmul_blocked", "mlp", "rmsnorm", "softmax"]);
+}

@@ -70,7 +70,8 @@ pub struct Comparison {
     pub nonfinite: usize,
     /// Largest `|got - want|` where both are finite.
     pub max_abs: f64,
-    /// Largest `|got - want| / |want|` where both are finite and `want` is not zero.
+    /// Largest `|got - want| / |want|` over the elements of at least a hundredth of [`scale`](Comparison::scale): that of an
+    /// element that cancels to almost nothing says nothing.
     pub max_rel: f64,
     /// The element furthest beyond its limit, or closest to it.
     pub worst: Option<Element>,
@@ -168,7 +169,7 @@ impl Comparison {
         }
         let error = (got - want).abs();
         self.max_abs = self.max_abs.max(error);
-        if want != 0.0 {
+        if want != 0.0 && want.abs() >= 0.01 * self.scale {
             self.max_rel = self.max_rel.max(error / want.abs());
         }
         let by_range = t.atol + t.rtol * self.scale;

@@ -30,6 +30,10 @@ pub enum Command {
     Ir(Ir),
     /// Print the engine streams that a kernel compiles to
     Schedule(Schedule),
+    /// Run a kernel on the simulated machine, and show where its time went
+    Simulate(Simulate),
+    /// Show what a kernel compiles to and where its simulated time goes, without computing results
+    Report(Report),
     /// Measure native execution, and simulate the time on the target
     Bench(Bench),
     /// Put files through the gate
@@ -149,6 +153,24 @@ pub struct Schedule {
     /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
+}
+
+#[derive(Args)]
+pub struct Simulate {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Do not compute results: for shapes too large to compute
+    #[arg(long)]
+    pub time_only: bool,
+    /// Delay transfers and engines at random from this seed: results must not change, times mean nothing
+    #[arg(long, value_name = "SEED", conflicts_with = "time_only")]
+    pub adversary: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Report {
+    #[command(flatten)]
+    pub subject: Subject,
 }
 
 #[derive(Args)]

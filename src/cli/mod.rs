@@ -21,6 +21,7 @@ mod isa;
 mod list;
 mod run;
 mod schedule;
+mod simulate;
 mod subject;
 mod verify;
 
@@ -67,6 +68,8 @@ fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics
         Command::Check(args) => check::run(context, args),
         Command::Ir(args) => ir::run(context, args),
         Command::Schedule(args) => schedule::run(context, args),
+        Command::Simulate(args) => simulate::simulate(context, args),
+        Command::Report(args) => simulate::report(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Explain(args) => explain::run(context, args),

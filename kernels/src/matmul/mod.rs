@@ -3,6 +3,8 @@
 mod blocked;
 mod kernel;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use blocked::{BlockedConfig, matmul_blocked};
 pub use kernel::{MatmulConfig, matmul};

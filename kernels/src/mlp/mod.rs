@@ -3,6 +3,8 @@
 mod kernel;
 mod plan;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use kernel::{Activation, MlpConfig, mlp};
 

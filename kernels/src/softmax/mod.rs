@@ -2,6 +2,8 @@
 
 mod kernel;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use kernel::{SoftmaxConfig, softmax};
 

@@ -137,8 +137,7 @@ fn executed(stream: &[MInst]) -> u64 {
 #[test]
 fn a_loop_beyond_the_budget_stays_a_hardware_loop() {
     let k = kernels::naive_matmul(256, 512, 1024, DType::BF16);
-    let mut o = CompileOptions::default();
-    o.unroll_budget = 20;
+    let o = CompileOptions { unroll_budget: 20, ..CompileOptions::default() };
     let c = compile(&k, Target::Trn2, &o).unwrap();
     let total: u64 = c.program.streams.iter().map(|s| executed(s)).sum();
     assert_eq!(total, 4 * (4 * 3 + 2));
@@ -150,8 +149,7 @@ fn a_loop_beyond_the_budget_stays_a_hardware_loop() {
 fn semaphores_stay_within_the_hardware() {
     // 600 loads that nothing orders: more than there are semaphores.
     let k = kernels::running_sum(600, 128, 8);
-    let mut o = CompileOptions::default();
-    o.max_buffers = 600;
+    let o = CompileOptions { max_buffers: 600, ..CompileOptions::default() };
     let c = compile(&k, Target::Trn2, &o).unwrap();
     assert!(c.program.semaphores <= 256, "{}", c.program.semaphores);
 }

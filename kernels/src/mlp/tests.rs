@@ -1,0 +1,58 @@
+use super::{MlpConfig, mlp};
+use nki::args::{Generator, to_f64};
+use nki::ir::{Code, DType, Target, Tensor};
+use nki::{Mode, bf16};
+
+fn tensor(text: &str) -> Tensor {
+    text.parse::<Generator>().unwrap().tensor(DType::F32, &[], 0).unwrap()
+}
+
+const NONE: Option<&Tensor> = None;
+
+#[test]
+fn a_token_does_not_depend_on_the_others() {
+    let (up, down) = (tensor("normal(0,0.1):bf16[200,300]@1"), tensor("normal(0,0.1):bf16[300,200]@2"));
+    let run = |x: &Tensor| {
+        let s = mlp::specialize::<bf16>(x, NONE, &up, &down, NONE, NONE, NONE, MlpConfig::default());
+        to_f64(&s.run(Mode::Sim, Target::Trn2).unwrap()[0])
+    };
+    // The generator makes the longer tensor begin with the shorter one.
+    let (few, many) = (run(&tensor("normal:bf16[3,200]@5")), run(&tensor("normal:bf16[131,200]@5")));
+    assert_eq!(few, many[..few.len()]);
+}
+
+#[test]
+fn shapes_that_do_not_fit_together_are_refused() {
+    let cfg = MlpConfig::default();
+    let shapes = |up: [usize; 2], down: [usize; 2], gate: Option<[usize; 2]>, bias: Option<[usize; 1]>| {
+        let none = None::<[usize; 1]>;
+        mlp::specialize::<bf16>([5, 128], gate, up, down, bias, none, none, cfg.clone())
+            .verify(Target::Trn2)
+            .map_or_else(|e| e.first_code(), |_| None)
+    };
+    assert_eq!(shapes([128, 256], [256, 128], None, None), None);
+    assert_eq!(shapes([127, 256], [256, 128], None, None), Some(Code::Ensure));
+    assert_eq!(shapes([128, 256], [255, 128], None, None), Some(Code::Ensure));
+    assert_eq!(shapes([128, 256], [256, 128], Some([128, 255]), None), Some(Code::Ensure));
+    assert_eq!(shapes([128, 256], [256, 128], None, Some([256])), Some(Code::Ensure));
+}
+
+#[test]
+fn a_layer_wider_than_sbuf_is_refused_by_name() {
+    let (hidden, inner) = (1 << 20, 1 << 20);
+    let none = None::<[usize; 1]>;
+    let gate = None::<[usize; 2]>;
+    let e = mlp::specialize::<f32>(
+        [1, hidden],
+        gate,
+        [hidden, inner],
+        [inner, hidden],
+        none,
+        none,
+        none,
+        MlpConfig::default(),
+    )
+    .trace()
+    .unwrap_err();
+    assert!(e.to_string().contains("too wide for SBUF"), "{e}");
+}
