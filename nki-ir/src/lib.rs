@@ -14,6 +14,7 @@ pub mod builder;
 pub mod diag;
 pub mod dtype;
 pub mod entity;
+pub mod explain;
 pub mod interp;
 pub mod kernel;
 pub mod loc;
