@@ -12,26 +12,39 @@
 //! elsewhere, nothing if the finding has none), and a part of the message. `expect ok`, or no such line, is no findings.
 //! Other lines of the header are plain comments; they do not start with a directive's word.
 //!
+//! The tests `run` and `compile` have directives of their own: see `filetests/run.rs`.
+//!
 //! `NKI_BLESS=1 cargo test --test filetests` rewrites the `expect` lines (and bodies, for tests that have a canonical one) to
 //! what happens: look at the difference before you commit it. `NKI_FILETEST=part` runs the files whose path contains `part`.
 
-use nki_ir::diag::{Diagnostic, Diagnostics, Severity};
+use nki_ir::diag::{Diagnostic, Severity};
 use nki_ir::text::{self, PrintOptions, Printer};
 use nki_ir::{Kernel, Target};
 use std::path::{Path, PathBuf};
+
+#[path = "filetests/run.rs"]
+mod execute;
 
 /// What a test may do with a file whose text parses.
 type Run = fn(&Case, &Kernel, Target) -> Outcome;
 
 /// Every test by the name that files use.
-const TESTS: &[(&str, Run)] = &[("parse", parse), ("print", print), ("verify", verify)];
+const TESTS: &[(&str, Run)] = &[
+    ("parse", parse),
+    ("print", print),
+    ("verify", verify),
+    ("run", execute::run),
+    ("compile", execute::compile),
+];
 
-/// Outcome of one test for one target.
-#[derive(Default)]
+/// Outcome of one test, or of all tests of a file, for one target.
+#[derive(Default, PartialEq)]
 struct Outcome {
     findings: Vec<Finding>,
     /// What the file below its header should be, if the test knows.
     body: Option<String>,
+    /// First elements of outputs, for the `result` lines.
+    results: Vec<(String, String)>,
     /// Failures that no `expect` line can cover.
     broken: Vec<String>,
 }
@@ -172,63 +185,94 @@ impl Case {
         Ok(case)
     }
 
+    /// The directives.
+    fn header_text(&self) -> &str {
+        &self.text[..self.header]
+    }
+
     /// Runs the tests. `Ok(Some)`: the blessed text differs from the file.
     fn run(&self, bless: bool) -> Result<Option<String>, String> {
-        let mut found: Option<Vec<Finding>> = None;
-        let mut body = None;
+        let mut first: Option<Outcome> = None;
         for target in &self.targets {
-            let (findings, canonical) = self.on(*target)?;
-            body = canonical.or(body);
-            if found.as_ref().is_some_and(|f| *f != findings) {
+            let outcome = self.on(*target);
+            if !outcome.broken.is_empty() {
+                return Err(format!("on {target}: {}", outcome.broken.join("\n")));
+            }
+            if first.as_ref().is_some_and(|f| *f != outcome) {
                 return Err(format!("{target} finds other things than {}", self.targets[0]));
             }
-            found = Some(findings);
+            first = Some(outcome);
         }
-        let found = found.unwrap_or_default();
+        let found = first.unwrap_or_default();
         if bless {
-            let text = self.blessed(&found, body.as_deref());
+            let text = self.blessed(&found);
             return Ok((text != self.text).then_some(text));
         }
-        let same =
-            found.len() == self.expected.len() && self.expected.iter().zip(&found).all(|(e, f)| e.covers(f));
+        self.compare(&found).map(|()| None)
+    }
+
+    fn on(&self, target: Target) -> Outcome {
+        let kernel = match text::parse(&self.text, &self.name) {
+            Ok(kernel) => kernel,
+            Err(errors) => {
+                let findings = errors.iter().map(|d| Finding::new(d, &self.name)).collect();
+                return Outcome { findings, ..Outcome::default() };
+            }
+        };
+        let mut all = Outcome::default();
+        for (_, run) in &self.tests {
+            let one = run(self, &kernel, target);
+            all.findings.extend(one.findings);
+            all.results.extend(one.results);
+            all.broken.extend(one.broken);
+            all.body = one.body.or(all.body);
+        }
+        all
+    }
+
+    /// The file's expectations against what happened.
+    fn compare(&self, found: &Outcome) -> Result<(), String> {
+        let findings = &found.findings;
+        let same = findings.len() == self.expected.len()
+            && self.expected.iter().zip(findings).all(|(e, f)| e.covers(f));
         if !same {
             let lines = |list: &[Finding]| match list {
                 [] => "  ok\n".to_string(),
                 list => list.iter().map(|f| format!("  {}\n", f.line())).collect(),
             };
-            return Err(format!("expected\n{}found\n{}", lines(&self.expected), lines(&found)));
+            return Err(format!("expected\n{}found\n{}", lines(&self.expected), lines(findings)));
         }
-        let own = without_comments(&self.text[self.header..]);
-        match body {
-            Some(body) if without_comments(&body) != own => Err(format!("prints as\n{body}")),
-            _ => Ok(None),
-        }
-    }
-
-    fn on(&self, target: Target) -> Result<(Vec<Finding>, Option<String>), String> {
-        let list = |d: Diagnostics| d.iter().map(|d| Finding::new(d, &self.name)).collect::<Vec<_>>();
-        let kernel = match text::parse(&self.text, &self.name) {
-            Ok(kernel) => kernel,
-            Err(errors) => return Ok((list(errors), None)),
-        };
-        let (mut findings, mut body) = (Vec::new(), None);
-        for (_, run) in &self.tests {
-            let outcome = run(self, &kernel, target);
-            if !outcome.broken.is_empty() {
-                return Err(outcome.broken.join("\n"));
+        for (name, words) in execute::values(self.header_text(), "result") {
+            match found.results.iter().find(|r| r.0 == name) {
+                Some((_, values)) if *values == words.join(" ") => {}
+                Some((_, values)) => {
+                    return Err(format!("result {name} =\n  {values}\nexpected\n  {}", words.join(" ")));
+                }
+                None => return Err(format!("no test gives a result `{name}`")),
             }
-            findings.extend(outcome.findings);
-            body = outcome.body.or(body);
         }
-        Ok((findings, body))
+        match &found.body {
+            Some(body) if without_comments(body) != without_comments(&self.text[self.header..]) => {
+                Err(format!("prints as\n{body}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The file with `expect` lines (after all other directives) and body as found.
-    fn blessed(&self, found: &[Finding], body: Option<&str>) -> String {
+    fn blessed(&self, outcome: &Outcome) -> String {
+        let found = &outcome.findings;
         let is_expect = |line: &&str| line.trim_start_matches([';', ' ']).starts_with("expect ");
         let (old, kept): (Vec<&str>, Vec<&str>) = self.text[..self.header].lines().partition(is_expect);
         let delta = found.len().max(1) as isize - old.len() as isize;
-        let mut out: String = kept.iter().map(|line| format!("{line}\n")).collect();
+        let mut out = String::new();
+        for line in kept {
+            let name = execute::values(line, "result").first().map(|r| r.0);
+            match outcome.results.iter().find(|r| Some(r.0.as_str()) == name) {
+                Some((name, values)) => out.push_str(&format!("; result {name} = {values}\n")),
+                None => out.push_str(&format!("{line}\n")),
+            }
+        }
         if found.is_empty() {
             out.push_str("; expect ok\n");
         }
@@ -241,7 +285,7 @@ impl Case {
                 Finding { message, ..finding.clone().shifted(delta) }.line()
             ));
         }
-        out.push_str(body.unwrap_or(&self.text[self.header..]));
+        out.push_str(outcome.body.as_deref().unwrap_or(&self.text[self.header..]));
         out
     }
 }
@@ -387,6 +431,21 @@ fn blessing_gives_a_file_that_passes() {
     // The wording of an expectation that holds is kept.
     let short = format!("; test parse\n; expect error nki::undefined at 6:10: `%x`\n{BODY}");
     assert_eq!(run(&short, true), Ok(None));
+}
+
+#[test]
+fn results_are_compared_and_blessed() {
+    let text = |result: &str| {
+        format!(
+            "; test run\n; arg x = 1 -2.5\n; result y = {result}\n; expect ok\nnki-ir 1\nkernel @k(\n  %x: in hbm<f32, [1, 4]>,\n  \
+             %y: out hbm<f32, [1, 4]>,\n) {{\n  %t = alloc sbuf<f32, [1, 4]>\n  dma_copy %t, %x\n  dma_copy %y, %t\n}}\n"
+        )
+    };
+    assert_eq!(run(&text("1.0 -2.5 1.0"), false), Ok(None));
+    assert!(run(&text("1.0 2.5 1.0"), false).is_err());
+    assert_eq!(run(&text("0 0"), true), Ok(Some(text("1.0 -2.5"))));
+    assert!(run(&text("1.0").replace("result y", "result z"), false).is_err());
+    assert!(run(&text("1.0").replace("arg x", "arg z"), false).is_err());
 }
 
 #[test]
