@@ -22,6 +22,7 @@ pub mod program;
 mod random;
 pub mod report;
 mod run;
+pub mod text;
 mod timing;
 pub mod trace;
 pub mod verify;

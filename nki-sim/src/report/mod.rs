@@ -43,7 +43,7 @@ pub struct EngineReport {
 impl EngineReport {
     /// Waiting for whatever reason.
     pub fn stalled_ns(&self) -> f64 {
-        self.stalled.iter().map(|s| s.1).sum()
+        self.stalled.iter().fold(0.0, |sum, s| sum + s.1)
     }
 }
 

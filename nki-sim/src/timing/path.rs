@@ -6,6 +6,7 @@ use super::{ComputeInfo, Machine};
 use crate::code::Regs;
 use crate::cost::{Ps, ps};
 use crate::program::{Access, MKind, MOperand, STREAM_ENGINES};
+use crate::trace::Issued;
 use nki_ir::diag::Diagnostics;
 use nki_ir::kernel::Space;
 use nki_ir::target::{PSUM_BANK_BYTES, PSUM_BANKS};
@@ -136,7 +137,7 @@ impl Machine<'_> {
         self.stall(s, inst, Stall::Port, request, granted);
         self.stall(s, inst, reason, granted, issue.at);
         let link = match ready.last {
-            Some(l) if ready.at >= free => Link::Result(l.event),
+            Some(l) if ready.at >= free => Link::Result(l.cause.event),
             _ if granted > request => self.paths[holder as usize].last,
             _ if free >= since => self.paths[s].last,
             _ => self.sequencers[s].last,
@@ -150,10 +151,17 @@ impl Machine<'_> {
         self.stats.engines[s].occupy(issue.at, issue.released, visible);
         self.stats.timeline.add(s, issue.at, issue.released, issue.released - issue.at);
         if let Some(sink) = &mut self.trace {
-            let from = ready.last.map(|l| (l.event, l.time));
-            sink.instruction(STREAM_ENGINES[s], inst, event, [issue.at, issue.released, visible], from);
+            sink.issued(&Issued {
+                inst,
+                event,
+                engine: STREAM_ENGINES[s],
+                issued: issue.at,
+                released: issue.released,
+                visible,
+                waited_for: Self::producer(ready),
+            });
         }
-        self.signal(s, inst, visible, now, event)?;
+        self.signal(s, inst, [issue.at, visible], now, event)?;
         Ok(Step::Next(issue.at))
     }
 

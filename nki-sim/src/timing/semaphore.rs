@@ -13,12 +13,20 @@ pub(crate) enum By {
     Dma,
 }
 
+/// The executed instruction that incremented.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause {
+    pub by: By,
+    pub event: u32,
+    pub inst: u32,
+    /// When it issued, or was triggered.
+    pub issued: Ps,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Increment {
     pub time: Ps,
-    pub by: By,
-    /// Executed instruction that did it.
-    pub event: u32,
+    pub cause: Cause,
     /// Value after it.
     value: u64,
 }
@@ -71,14 +79,14 @@ impl Semaphore {
     }
 
     /// Adds at `time`. `now` is the time that the simulation has reached.
-    pub fn add(&mut self, time: Ps, by: By, event: u32, add: u64, now: Ps, delays: &Delays) {
+    pub fn add(&mut self, time: Ps, cause: Cause, add: u64, now: Ps, delays: &Delays) {
         while let Some(old) = self.recent.front().filter(|i| i.time + delays.longest <= now) {
             self.base = old.value;
             self.recent.pop_front();
         }
         let at = self.recent.partition_point(|i| i.time <= time);
         let before = if at == 0 { self.base } else { self.recent[at - 1].value };
-        self.recent.insert(at, Increment { time, by, event, value: before + add });
+        self.recent.insert(at, Increment { time, cause, value: before + add });
         for later in self.recent.iter_mut().skip(at + 1) {
             later.value += add;
         }
@@ -92,7 +100,7 @@ impl Semaphore {
             return Some(out);
         }
         for i in &self.recent {
-            let at = i.time + delays.of(i.by, waiter);
+            let at = i.time + delays.of(i.cause.by, waiter);
             if at >= out.at {
                 out = Satisfied { at, last: Some(*i) };
             }
@@ -109,23 +117,27 @@ mod tests {
     use super::*;
     use nki_ir::Target;
 
+    fn cause(by: By) -> Cause {
+        Cause { by, event: 0, inst: 0, issued: 0 }
+    }
+
     #[test]
     fn increments_are_seen_after_their_producers_latency() {
         let d = Delays::new(&Constants::of(Target::Trn2));
         let mut s = Semaphore::default();
-        s.add(1_000_000, By::Dma, 1, 16, 0, &d);
-        s.add(1_200_000, By::Engine(2), 2, 1, 0, &d);
+        s.add(1_000_000, cause(By::Dma), 16, 0, &d);
+        s.add(1_200_000, cause(By::Engine(2)), 1, 0, &d);
         let at = |s: &Semaphore, want, waiter| s.satisfied(want, waiter, &d).map(|s| s.at);
         assert_eq!(at(&s, 0, 2), Some(0));
         assert_eq!(at(&s, 16, 2), Some(1_360_000));
         // The transfer's increment arrives after the engine's.
         assert_eq!(at(&s, 17, 2), Some(1_360_000));
         assert_eq!(at(&s, 18, 2), None);
-        s.add(1_900_000, By::Engine(2), 3, 1, 0, &d);
+        s.add(1_900_000, cause(By::Engine(2)), 1, 0, &d);
         assert_eq!(at(&s, 18, 2), Some(1_910_000));
         assert_eq!(at(&s, 18, 0), Some(1_925_000));
         // An earlier increment that becomes known later moves the rest up.
-        s.add(1_500_000, By::Engine(0), 4, 1, 0, &d);
+        s.add(1_500_000, cause(By::Engine(0)), 1, 0, &d);
         assert_eq!(at(&s, 18, 0), Some(1_510_000));
         assert_eq!(s.value(), 19);
     }
@@ -135,7 +147,7 @@ mod tests {
         let d = Delays::new(&Constants::of(Target::Trn2));
         let mut s = Semaphore::default();
         for i in 0..1000u64 {
-            s.add(i * 100_000, By::Engine(0), 0, 1, i * 100_000, &d);
+            s.add(i * 100_000, cause(By::Engine(0)), 1, i * 100_000, &d);
         }
         assert!(s.recent.len() < 10);
         assert_eq!(s.value(), 1000);

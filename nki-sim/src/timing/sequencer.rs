@@ -1,6 +1,6 @@
 //! A sequencer: takes instructions in order, waits for semaphores, runs control flow.
 
-use super::semaphore::By;
+use super::semaphore::{By, Cause};
 use super::stats::{Executed, Link, Stall};
 use super::{Info, Machine};
 use crate::code::{CodeOp, Regs};
@@ -8,6 +8,7 @@ use crate::cost::{Ps, ps};
 use crate::deadlock::Blocked;
 use crate::exec::{SEMAPHORE_MAX, overflow};
 use crate::program::{MKind, STREAM_ENGINES, Sem};
+use crate::trace::{Producer, Stalled};
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::kernel::Space;
 
@@ -159,7 +160,7 @@ impl Machine<'_> {
                         tracker.leave(s, inst);
                     }
                     let event = self.executed(s, inst, now, now, Link::None);
-                    self.signal(s, inst, now, now, event)?;
+                    self.signal(s, inst, [now, now], now, event)?;
                 }
                 0
             }
@@ -204,10 +205,10 @@ impl Machine<'_> {
                 }
                 self.waited(s, inst, since, now, ready);
                 self.stall(s, inst, Stall::Sequencer, now, now + time);
-                let link = ready.last.map_or(self.sequencers[s].last, |l| Link::Result(l.event));
+                let link = ready.last.map_or(self.sequencers[s].last, |l| Link::Result(l.cause.event));
                 let event = self.executed(s, inst, now, now + time, link);
                 self.stats.insts[inst as usize].count += 1;
-                self.signal(s, inst, now + time, now, event)?;
+                self.signal(s, inst, [now, now + time], now, event)?;
                 Ok(Step::Next(now + time))
             }
         }
@@ -284,13 +285,14 @@ impl Machine<'_> {
         &mut self,
         s: usize,
         inst: u32,
-        at: Ps,
+        [issued, at]: [Ps; 2],
         now: Ps,
         event: u32,
     ) -> Result<(), Diagnostics> {
         let flat = self.flat;
         for signal in &flat.insts[inst as usize].signals {
-            self.increment(signal.sem, at, By::Engine(s as u8), event, signal.add.into(), now);
+            let cause = Cause { by: By::Engine(s as u8), event, inst, issued };
+            self.increment(signal.sem, at, cause, signal.add.into(), now);
             if self.semaphores[signal.sem.0 as usize].value() > SEMAPHORE_MAX {
                 return Err(overflow(flat, inst, signal.sem).into());
             }
@@ -298,9 +300,9 @@ impl Machine<'_> {
         Ok(())
     }
 
-    pub(super) fn increment(&mut self, sem: Sem, at: Ps, by: By, event: u32, add: u64, now: Ps) {
+    pub(super) fn increment(&mut self, sem: Sem, at: Ps, cause: Cause, add: u64, now: Ps) {
         let semaphore = &mut self.semaphores[sem.0 as usize];
-        semaphore.add(at, by, event, add, now, &self.delays);
+        semaphore.add(at, cause, add, now, &self.delays);
         for w in std::mem::take(&mut semaphore.waiters) {
             // It looks again and comes back at the right time.
             let at = now.max(self.sequencers[w as usize].floor);
@@ -311,23 +313,26 @@ impl Machine<'_> {
     /// Accounts the time from `since` to `issue` that an instruction waited for semaphores.
     pub(super) fn waited(&mut self, s: usize, inst: u32, since: Ps, issue: Ps, ready: Ready) {
         let Some(last) = ready.last.filter(|_| ready.at > since) else { return };
-        let reason = match last.by {
-            By::Engine(e) => Stall::Engine(e),
-            By::Dma => {
-                let producer = self.stats.executed.get(last.event as usize).map(|e| e.inst);
-                let load = producer.is_some_and(|p| match &self.infos[p as usize] {
-                    Info::Dma(d) => d.cost.load,
-                    _ => false,
-                });
-                if load { Stall::Load } else { Stall::Store }
-            }
+        let producer = last.cause.inst;
+        let reason = match (last.cause.by, &self.infos[producer as usize]) {
+            (By::Engine(e), _) => Stall::Engine(e),
+            (By::Dma, Info::Dma(d)) if d.cost.load => Stall::Load,
+            (By::Dma, _) => Stall::Store,
         };
         let time = self.stall(s, inst, reason, since, ready.at.min(issue));
-        if time > 0
-            && let Some(producer) = self.stats.executed.get(last.event as usize)
-        {
-            *self.stats.waits.entry((inst, producer.inst)).or_default() += time;
+        if time > 0 {
+            *self.stats.waits.entry((inst, producer)).or_default() += time;
         }
+    }
+
+    /// Whom an instruction waited for last, for the trace.
+    pub(super) fn producer(ready: Ready) -> Option<Producer> {
+        let last = ready.last?;
+        let engine = match last.cause.by {
+            By::Engine(e) => Some(STREAM_ENGINES[e as usize]),
+            By::Dma => None,
+        };
+        Some(Producer { event: last.cause.event, engine, issued: last.cause.issued, signalled: last.time })
     }
 
     pub(super) fn stall(&mut self, s: usize, inst: u32, reason: Stall, from: Ps, to: Ps) -> Ps {
@@ -337,7 +342,7 @@ impl Machine<'_> {
             if reason != Stall::Sequencer
                 && let Some(sink) = &mut self.trace
             {
-                sink.stall(STREAM_ENGINES[s], inst, reason, to - time, to);
+                sink.stalled(&Stalled { inst, engine: STREAM_ENGINES[s], reason, from: to - time, to });
             }
         }
         time

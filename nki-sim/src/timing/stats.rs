@@ -133,6 +133,7 @@ pub(crate) struct Stats {
     /// `(waiting instruction, instruction waited for)`: time.
     pub waits: BTreeMap<(u32, u32), Ps>,
     pub executed: Vec<Executed>,
+    numbered: u32,
     /// The event of the last thing that happened.
     pub last: Option<(Ps, u32)>,
     pub first: Option<Ps>,
@@ -153,14 +154,16 @@ impl Stats {
     pub fn new(insts: usize) -> Stats {
         Stats { insts: vec![InstStats::default(); insts], ..Stats::default() }
     }
-    /// Appends an executed instruction and returns its number.
+    /// Counts an executed instruction and returns its number; the first `limit` are kept.
     pub fn push(&mut self, e: Executed, limit: usize) -> u32 {
-        if self.executed.len() >= limit {
+        let number = self.numbered;
+        self.numbered = self.numbered.saturating_add(1);
+        if self.executed.len() < limit {
+            self.executed.push(e);
+        } else {
             self.overflowed = true;
-            return u32::MAX;
         }
-        self.executed.push(e);
-        (self.executed.len() - 1) as u32
+        number
     }
     pub fn finish(&mut self, event: u32, end: Ps) {
         self.end = self.end.max(end);

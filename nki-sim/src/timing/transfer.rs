@@ -2,13 +2,14 @@
 
 use super::dma::Due;
 use super::path::GPSIMD;
-use super::semaphore::By;
+use super::semaphore::{By, Cause};
 use super::sequencer::{Ready, Step};
 use super::stats::{Executed, Link, Stall};
 use super::{DMA_ROW, DmaInfo, Machine, What};
 use crate::cost::{Ps, Share, ps};
 use crate::data::Resolved;
 use crate::program::{MKind, MOperand, STREAM_ENGINES};
+use crate::trace::{Completed, Triggered};
 use nki_ir::diag::Diagnostics;
 use nki_ir::op::DgeMode;
 use smallvec::SmallVec;
@@ -100,20 +101,23 @@ impl Machine<'_> {
         let busy = if software { 0 } else { info.cost.trigger };
         self.stall(s, inst, Stall::Sequencer, now, now + busy);
         let link = match ready.last {
-            Some(l) if ready.at >= since => Link::Result(l.event),
+            Some(l) if ready.at >= since => Link::Result(l.cause.event),
             _ => self.sequencers[s].last,
         };
         let event = self.executed(s, inst, now, now + busy, link);
         let stats = &mut self.stats.insts[inst as usize];
         stats.count += 1;
         if let Some(sink) = &mut self.trace {
-            sink.trigger(
-                STREAM_ENGINES[s],
+            sink.triggered(&Triggered {
                 inst,
                 event,
-                [now, now + busy],
-                ready.last.map(|l| (l.event, l.time)),
-            );
+                engine: STREAM_ENGINES[s],
+                queue: *queue,
+                at: now,
+                until: now + busy,
+                bytes: info.cost.bytes,
+                waited_for: Self::producer(ready),
+            });
         }
         let shares = match info.moving.and_then(|o| operands.get(o)) {
             Some(MOperand::Access(a)) => {
@@ -186,13 +190,14 @@ impl Machine<'_> {
         let t = &mut self.transfers[done.transfer as usize];
         t.done |= done.mask;
         t.latest = t.latest.max(at);
-        let (inst, event, complete) = (t.inst, t.event, t.done == u16::MAX);
+        let (inst, complete) = (t.inst, t.done == u16::MAX);
+        let cause = Cause { by: By::Dma, event: t.event, inst, issued: t.trigger };
         if complete {
             self.complete(done.transfer)?;
         }
         let flat = self.flat;
         for signal in &flat.insts[inst as usize].signals {
-            self.increment(signal.sem, at, By::Dma, event, done.mask.count_ones().into(), moment.at);
+            self.increment(signal.sem, at, cause, done.mask.count_ones().into(), moment.at);
         }
         Ok(())
     }
@@ -218,7 +223,15 @@ impl Machine<'_> {
         }
         self.stats.finish(t.event, t.latest);
         if let Some(sink) = &mut self.trace {
-            sink.transfer(t.ring, t.inst, t.event, [t.trigger, t.start, t.latest], bytes);
+            sink.completed(&Completed {
+                inst: t.inst,
+                event: t.event,
+                queue: t.ring,
+                triggered: t.trigger,
+                started: t.start,
+                at: t.latest,
+                bytes,
+            });
         }
         let ring = &mut self.rings[t.ring as usize];
         ring.outstanding -= 1;

@@ -1,0 +1,212 @@
+//! The report: counters by calibration.md 1.2, metrics, attribution, its forms.
+
+mod common;
+
+use common::*;
+use nki_ir::kernel::BufKind;
+use nki_ir::op::{DgeMode, Engine, Op};
+use nki_ir::{ActFn, AluOp, Attr, DType, Target};
+use nki_sim::program::*;
+use nki_sim::{Mode, SimOptions, SimReport, Stall, run, verify};
+
+use DType::{BF16, F32};
+
+fn report(p: Program) -> SimReport {
+    let v = verify(p).unwrap();
+    run(&v, &[], &SimOptions { mode: Mode::TimeOnly, ..SimOptions::default() }).unwrap().report
+}
+
+#[track_caller]
+fn near(got: f64, want: f64) {
+    assert!((got - want).abs() <= want.abs() * 1e-4 + 1e-9, "{got} is not {want}");
+}
+
+fn with_flag(mut i: MInst, name: &str) -> MInst {
+    if let MKind::Compute { op, attrs, .. } = &mut i.kind {
+        attrs[op.row().attr(name).expect("an attribute")] = Attr::Bool(true);
+    }
+    i
+}
+
+/// The instructions of calibration case C2 (add, rmsnorm, matmul) in their numbers; counters ask for nothing else.
+fn c2() -> Program {
+    let mut p = program(Target::Trn1);
+    p.tensors = vec![
+        tensor("x", BufKind::Input, F32, &[128, 1024], 0),
+        tensor("out", BufKind::Output, F32, &[4096, 2048], 1 << 30),
+    ];
+    let s = |o: i64, n| sbuf(F32, 128, o, n);
+    let times = |n, i: MInst| repeat(0, 0, n, vec![i]);
+    let h = |o: u32, address, rows, cols, pitch| {
+        let mut a = hbm(F32, address, rows, cols, pitch);
+        a.object = Some(o);
+        a
+    };
+    let load = |at, cols: u32| dma(s(at, cols), h(0, 0, 128, cols, 1024), 0, DgeMode::None);
+    let gain = dma(
+        access(nki_ir::Space::Sbuf, F32, (0, 1), 0, &[(1024, 1)]),
+        h(0, 0, 1, 1024, 1024),
+        2,
+        DgeMode::None,
+    );
+    let mut out = h(1, 0, 128, 512, 2048);
+    out.offset = affine(1 << 30, &[(0, 128 * 2048 * 4), (1, 2048)]);
+    let store = dma(out, s(40_960, 512), 1, DgeMode::None).wait(4, 1).signal(1, 16);
+    let columns = inst(MKind::For {
+        reg: SeqReg(1),
+        lo: MBound::Const(0),
+        hi: MBound::Const(4),
+        step: 1,
+        body: vec![store],
+    });
+    *stream(&mut p, Engine::Sync) = vec![
+        // x and z in 64 tiles, w in 16, the gain, the identity.
+        times(80, load(65_536, 1024).wait_affine(0, affine(0, &[(0, 16)])).signal(0, 16)),
+        gain.signal(2, 16),
+        load(32_768, 128).signal(3, 16),
+        times(32, columns),
+    ];
+    let transpose =
+        with_flag(matmul(psum(F32, 128, 0, 128), s(8192, 128), s(8704, 128), false), "is_transpose");
+    let product = matmul(psum(F32, 128, 2048, 512), s(8192, 128), s(9216, 512), false);
+    let row = |o: i64, n| access(nki_ir::Space::Sbuf, F32, (0, 1), o, &[(n, 1)]);
+    let broadcast = matmul(psum(F32, 128, 4096, 512), row(20_480, 128), row(24_576, 512), false);
+    let broadcast = with_flag(broadcast, "is_stationary_onezero");
+    *stream(&mut p, Engine::Tensor) = vec![times(1024, transpose), times(1024, product), times(2, broadcast)];
+    let act = |src| activation(s(100_000, src_n(&src)), src, ActFn::Copy);
+    *stream(&mut p, Engine::Scalar) = vec![
+        times(1024, act(psum(F32, 128, 8192, 128))),
+        times(128 + 2, act(psum(F32, 128, 8192, 512))),
+        times(64, act(s(120_000, 1024))),
+        times(64, act(s(120_000, 1))),
+    ];
+    let reduce = compute(
+        Op::TensorReduce,
+        vec![tile(s(140_000, 1)), tile(s(150_000, 1024))],
+        &[("op", Attr::Alu(AluOp::Add)), ("axis", Attr::Ints(vec![1]))],
+    );
+    let add = tensor_tensor(s(160_000, 1024), s(150_000, 1024), s(150_000, 1024), AluOp::Add);
+    let ready = tensor_tensor(s(40_960, 512), s(150_000, 512), s(150_000, 512), AluOp::Add);
+    *stream(&mut p, Engine::Vector) = vec![times(63, add), times(32, reduce), ready.signal(4, 1)];
+    p
+}
+fn src_n(a: &Access) -> u32 {
+    a.dims.iter().map(|d| d.count).product()
+}
+
+/// The row of C2 in calibration.md section 2.
+#[test]
+fn counters_follow_the_published_rules() {
+    let c = report(c2()).counters;
+    assert_eq!((c.hbm_read, c.hbm_write), (42_012_672, 33_554_432));
+    assert_eq!((c.psum_read, c.psum_write), (790_528, 5_246_976));
+    assert_eq!((c.sbuf_read, c.sbuf_write), (41_292_544, 43_065_728));
+    assert_eq!((c.hardware_flops, c.transpose_flops), (42_949_935_104, 8_589_934_592));
+}
+
+#[test]
+fn metrics_of_a_warm_matmul() {
+    let mut p = program(Target::Trn2);
+    let mm = matmul(psum(F32, 128, 0, 512), sbuf(BF16, 128, 0, 128), sbuf(BF16, 128, 1024, 512), true);
+    *stream(&mut p, Engine::Tensor) = vec![repeat(0, 0, 10_000, vec![mm.at(5)])];
+    let r = report(p);
+    let flops = 10_000 * 2 * 128 * 128 * 512u64;
+    assert_eq!((r.flops.useful, r.flops.transposing, r.flops.hardware), (flops, 0, flops));
+    near(r.metrics.mfu, flops as f64 / (2.0 * 16384.0 * 2.4 * r.kernel_ns));
+    assert!(r.metrics.mfu > 0.985 && r.metrics.mbu == 0.0);
+    near(r.metrics.ridge, 109.84);
+    assert_eq!((r.bound.resource.as_str(), r.bound.latency), ("tensor", false));
+    // All of it is on the critical path, and on one line.
+    let line = &r.lines[0];
+    assert_eq!((line.at.line, line.count), (5, 10_000));
+    near(line.critical_ns, r.kernel_ns);
+    // 3 us cold: half of it is lost.
+    let pe = &r.engines[0];
+    // Less the loop's start, the first stationary load and six pair overheads.
+    near(pe.throttled_ns, 3000.0 - 10.0 - 150.0 - 6.0 * 2.5);
+    assert_eq!(r.traffic.psum_written, 10_000 * 128 * 512 * 4);
+    assert_eq!(r.traffic.sbuf_read, 10_000 * 128 * (128 + 512) * 2);
+}
+
+/// A load, a use of it, and a use of that.
+fn chain() -> Program {
+    let mut p = program(Target::Trn2);
+    p.tensors = vec![tensor("x", BufKind::Input, F32, &[128, 512], 0)];
+    p.placements = vec![Placement {
+        name: "x".into(),
+        space: nki_ir::Space::Sbuf,
+        start_partition: 0,
+        partitions: 128,
+        offset: 100,
+        bytes: 2048,
+        loc: nki_ir::Loc(1),
+    }];
+    let mut src = hbm(F32, 0, 128, 512, 512);
+    src.object = Some(0);
+    *stream(&mut p, Engine::Sync) =
+        vec![dma(sbuf(F32, 128, 0, 512), src, 3, DgeMode::Hwdge).signal(0, 16).at(10)];
+    let copy_to = copy(sbuf(F32, 128, 2048, 512), sbuf(F32, 128, 0, 512));
+    *stream(&mut p, Engine::Vector) = vec![copy_to.wait(0, 16).signal(1, 1).at(11)];
+    let act = activation(sbuf(F32, 128, 4096, 512), sbuf(F32, 128, 2048, 512), ActFn::Copy);
+    *stream(&mut p, Engine::Scalar) = vec![act.wait(1, 1).at(12)];
+    p
+}
+
+#[test]
+fn waits_are_attributed_to_lines() {
+    let r = report(chain());
+    let line = |n| r.lines.iter().find(|l| l.at.line == n).unwrap();
+    let load = 900.0 + 225.0 + 180.0 + 8.0 * (1.0 + 2048.0 / 26.6) + 13.0;
+    near(line(11).waits_for[0].1, load + 360.0);
+    assert_eq!(line(11).waits_for[0].0.line, 10);
+    near(line(12).waits_for[0].1, load + 360.0 + 431.25 + 25.0);
+    near(r.kernel_ns, load + 360.0 + 431.25 + 25.0 + 596.67);
+    near(r.nc_latency_ns, r.kernel_ns + 11_000.0);
+    near(r.profiled_ns, r.kernel_ns + 15_300.0);
+    // The critical path is everything: three lines and two hops.
+    let critical: f64 = r.lines.iter().map(|l| l.critical_ns).sum();
+    near(critical + r.critical_synchronisation_ns, r.kernel_ns);
+    near(r.critical_synchronisation_ns, 385.0);
+    near(line(10).critical_ns, load);
+    for e in &r.engines {
+        near(e.busy_ns + e.stalled_ns() + e.idle_ns, r.kernel_ns);
+    }
+    assert_eq!(r.engines[2].stalled.iter().map(|s| s.0).collect::<Vec<_>>(), [Stall::Load]);
+    assert_eq!(r.engines[1].stalled.iter().map(|s| s.0).collect::<Vec<_>>(), [Stall::Engine(2)]);
+    assert_eq!((r.dma.transfers, r.dma.elements, r.dma.queues.len()), (1, 128, 1));
+    assert_eq!((r.dma.queues[0].queue, r.dma.queues[0].bytes), (3, 262_144));
+    near(r.dma.dge_ns[0], 600.2);
+    assert_eq!((r.memory.sbuf_bytes, r.memory.psum_bytes), (2148, 0));
+    assert!(r.bound.latency);
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn text_and_json_say_the_same() {
+    let r = report(chain());
+    let text = r.to_string();
+    for words in [
+        "k on trn2 (simulated)",
+        "bound by",
+        "so waiting decides",
+        "loads 68.6%",
+        "k.rs:10",
+        "waits for line 10",
+    ] {
+        assert!(text.contains(words), "{words:?} not in\n{text}");
+    }
+    assert!(text.lines().all(|l| l.chars().count() <= 120), "{text}");
+    let json = r.to_json();
+    assert_eq!(json["kernel_ns"], r.kernel_ns);
+    assert_eq!(json["lines"].as_array().unwrap().len(), 3);
+    assert_eq!(json["engines"][2]["stalls"][0]["waited_for"], "loads");
+    assert_eq!(json["counters"]["hbm_read"], 262_144);
+}
+
+#[test]
+fn an_empty_program_has_a_report() {
+    let r = report(program(Target::Inf2));
+    assert_eq!((r.kernel_ns, r.instructions), (0.0, 0));
+    assert_eq!(r.metrics.mfu, 0.0);
+    assert!(r.to_string().contains("bound by nothing"));
+}
