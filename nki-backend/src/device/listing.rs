@@ -5,8 +5,8 @@ use nki_ir::Space;
 use nki_ir::op::{Effect, Engine};
 use nki_sim::cost::{Ps, ns};
 use nki_sim::program::{Access, MBound, MInst, MKind, MOperand, RegAffine, STREAM_ENGINES};
-use nki_sim::trace::TraceSink;
-use nki_sim::{Mode, Program, SimOptions, Stall};
+use nki_sim::trace::{Completed, Issued, Stalled, TraceSink, Triggered};
+use nki_sim::{Mode, Program, SimOptions};
 use smallvec::{SmallVec, smallvec};
 use std::fmt::Write;
 
@@ -86,14 +86,14 @@ impl FirstTimes {
 }
 
 impl TraceSink for FirstTimes {
-    fn instruction(&mut self, _: Engine, inst: u32, _: u32, times: [Ps; 3], _: Option<(u32, Ps)>) {
-        self.set(inst, times[0], times[2]);
+    fn issued(&mut self, e: &Issued) {
+        self.set(e.inst, e.issued, e.visible);
     }
-    fn trigger(&mut self, _: Engine, _: u32, _: u32, _: [Ps; 2], _: Option<(u32, Ps)>) {}
-    fn transfer(&mut self, _: u8, inst: u32, _: u32, times: [Ps; 3], _: u64) {
-        self.set(inst, times[0], times[2]);
+    fn triggered(&mut self, _: &Triggered) {}
+    fn completed(&mut self, e: &Completed) {
+        self.set(e.inst, e.triggered, e.at);
     }
-    fn stall(&mut self, _: Engine, _: u32, _: Stall, _: Ps, _: Ps) {}
+    fn stalled(&mut self, _: &Stalled) {}
 }
 
 struct Lines<'a> {
