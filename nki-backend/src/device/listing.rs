@@ -2,7 +2,7 @@
 
 use crate::device::Compiled;
 use nki_ir::Space;
-use nki_ir::op::{Effect, Engine};
+use nki_ir::op::Effect;
 use nki_sim::cost::{Ps, ns};
 use nki_sim::program::{Access, MBound, MInst, MKind, MOperand, RegAffine, STREAM_ENGINES};
 use nki_sim::trace::{Completed, Issued, Stalled, TraceSink, Triggered};
