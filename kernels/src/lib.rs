@@ -4,6 +4,9 @@
 //! `tests.rs`, and `DESIGN.md` (how it uses the machine, and why). [`strip`] holds what several of them share.
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+mod book;
+
 pub mod add;
 pub mod matmul;
 pub mod mlp;

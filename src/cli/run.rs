@@ -17,6 +17,8 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
     let ran = loaded.prepared.run(args.mode)?;
     drop(progress);
     let results: Vec<(&str, &Tensor)> = ran.results.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    // Before anything is said: a file that cannot be written is a failure, not a result.
+    sinks.iter().try_for_each(|sink| sink.write(&results))?;
     context.say(format!("{} ({}, {:.3} ms)", loaded.what, args.mode, 1e3 * ran.took.as_secs_f64()));
     context.warn(&loaded.prepared.warnings);
     let want = loaded.problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?)));
@@ -37,7 +39,6 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
         context.say(format!("  simulated {:.3} µs on {}", report.kernel_ns / 1e3, report.target));
     }
     for sink in &sinks {
-        sink.write(&results)?;
         context.say(format!("  wrote {}", sink.path().display()));
     }
     let json = json!({

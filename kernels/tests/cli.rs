@@ -1,0 +1,113 @@
+//! The `nki` command as a user runs it: output, JSON, exit status, files.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn nki(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nki")).args(args).output().unwrap()
+}
+fn out(o: &Output) -> String {
+    String::from_utf8_lossy(&o.stdout).into_owned()
+}
+fn err(o: &Output) -> String {
+    String::from_utf8_lossy(&o.stderr).into_owned()
+}
+fn folder(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("nki-cli-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Runs a command that must succeed, with `--json`; the object it prints.
+fn json(args: &[&str]) -> serde_json::Value {
+    let o = nki(&[args, &["--json"]].concat());
+    assert!(o.status.success(), "{args:?}: {}", err(&o));
+    serde_json::from_slice(&o.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}\n{}", out(&o)))
+}
+
+#[test]
+fn every_command_has_a_json_twin_with_its_schema() {
+    for (args, schema) in [
+        (&["list"][..], "nki.list/1"),
+        (&["list", "mlp"], "nki.list/1"),
+        (&["run", "add", "-d", "rows=3", "-d", "columns=5"], "nki.run/1"),
+        (&["check", "add", "-d", "rows=1,129", "-d", "columns=7", "--dtype", "f32"], "nki.check/1"),
+        (&["ir", "matmul"], "nki.ir/1"),
+        (&["schedule", "matmul", "-d", "k=1"], "nki.schedule/1"),
+        (&["simulate", "softmax"], "nki.simulate/1"),
+        (&["report", "rmsnorm"], "nki.report/1"),
+        (&["bench", "add", "--seconds", "0"], "nki.bench/1"),
+        (&["explain"], "nki.explain/1"),
+        (&["isa", "nc_matmul"], "nki.isa/1"),
+        (&["doctor"], "nki.doctor/1"),
+    ] {
+        assert_eq!(json(args)["schema"], schema, "{args:?}");
+    }
+}
+
+#[test]
+fn results_go_through_files_and_modes_agree() {
+    let dir = folder("files");
+    let file = |name: &str| dir.join(name).display().to_string();
+    let x = file("x.npy");
+    let o = nki(&["run", "add", "-a", "a=normal:f32[5,7]@1", "-a", "b=zeros", "-o", &x]);
+    assert!(o.status.success(), "{}", err(&o));
+    let mut written = Vec::new();
+    for mode in ["eager", "interp", "host", "sim"] {
+        let y = file(&format!("{mode}.npy"));
+        let o = nki(&["run", "softmax", "-a", &format!("x={x}"), "--mode", mode, "--reference", "-o", &y]);
+        assert!(o.status.success(), "{mode}: {}", err(&o));
+        assert!(out(&o).contains("f32 rows=5 columns=7"), "{}", out(&o));
+        written.push(std::fs::read(&y).unwrap());
+    }
+    assert_eq!((&written[0], &written[0]), (&written[1], &written[3]));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn tile_ir_can_be_written_verified_and_run() {
+    let dir = folder("ir");
+    let file = dir.join("m.nkir").display().to_string();
+    assert!(nki(&["ir", "matmul", "-d", "m=3", "-o", &file]).status.success());
+    assert_eq!(json(&["verify", &file])["passed"], true);
+    assert_eq!(json(&["run", &file, "--mode", "sim"])["results"][0]["shape"], serde_json::json!([3, 512]));
+
+    let wrong = std::fs::read_to_string(&file).unwrap().replace("psum<", "sbuf<");
+    std::fs::write(&file, wrong).unwrap();
+    let o = nki(&["verify", &file]);
+    assert_eq!(o.status.code(), Some(1));
+    assert!(err(&o).contains("nki::memory") && err(&o).contains("kernel.rs:"), "{}", err(&o));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn mistakes_have_a_code_a_hint_and_a_status() {
+    for (args, status, part) in [
+        (&["run", "matmlu"][..], 2, "did you mean `matmul`?"),
+        (&["run", "matmul", "-a", "tile_k=3"], 2, "did you mean `tile_m`?"),
+        (&["run", "matmul", "-d", "q=3"], 2, "its dimensions: k, m, n"),
+        (&["run", "matmul", "-a", "k=3"], 2, "`--dim k=3`"),
+        (&["run", "matmul", "-a", "lhs_t=nromal"], 2, "did you mean `normal`?"),
+        (&["run", "matmul", "-a", "lhs_t=normal[3,4]", "-a", "rhs=normal[5,6]"], 1, "nki::argument"),
+        (&["run", "matmul", "-a", "lhs_t=no-such.npy"], 1, "nki::file"),
+        (&["run", "matmul", "-a", "tile_m=many"], 1, "tile_m"),
+        (&["run", "matmul", "-d", "k=0"], 1, "error["),
+        (&["run", "matmul", "-a", "tile_m=129"], 1, "nki::partition"),
+        (&["run", "matmul", "-o", "out.txt"], 2, ".npy or .safetensors"),
+        (&["run", "matmul", "-o", "no/such/dir/out.npy"], 1, "nki::file"),
+        (&["run", "no-such.nkir"], 1, "nki::file"),
+        (&["run", "matmul", "--mode", "hots"], 2, "did you mean `host`?"),
+        (&["run", "matmul", "--target", "trn4"], 2, "trn2"),
+        (&["explain", "psum_ban"], 2, "did you mean `psum_bank`?"),
+        (&["isa", "nc_matmlu"], 2, "did you mean `nc_matmul`?"),
+        (&["frobnicate"], 2, "frobnicate"),
+    ] {
+        let o = nki(args);
+        assert_eq!(o.status.code(), Some(status), "{args:?}: {}", err(&o));
+        assert!(err(&o).contains(part), "{args:?}: {}", err(&o));
+        assert!(!err(&o).contains("panicked") && o.stdout.is_empty(), "{args:?}: {}", err(&o));
+    }
+    let o = nki(&["run", "matmlu", "--json"]);
+    let v: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
+    assert_eq!((&v["schema"], &v["errors"][0]["code"]), (&"nki.error/1".into(), &"nki::usage".into()));
+}
