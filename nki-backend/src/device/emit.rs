@@ -145,6 +145,9 @@ struct Emitter<'a> {
 /// How many busy semaphores are examined for reuse before a new one is taken.
 const REUSE_WINDOW: usize = 16;
 
+/// Semaphores taken before any is reused: a transfer with a semaphore of its own is the easiest to prove complete.
+const FRESH_SEMAPHORES: usize = 192;
+
 impl Emitter<'_> {
     fn blocks(&mut self, blocks: &[Block], out: &mut [Vec<MInst>; 5]) {
         for b in blocks {
@@ -290,7 +293,11 @@ impl Emitter<'_> {
         }
         // Four engines and the sync engine may each need a counter later.
         let exhausted = self.sems.len() as u32 >= SEMAPHORES - 8;
-        let window = if exhausted { self.busy.len() } else { REUSE_WINDOW.min(self.busy.len()) };
+        let window = match self.sems.len() {
+            n if n < FRESH_SEMAPHORES => 0,
+            _ if exhausted => self.busy.len(),
+            _ => REUSE_WINDOW.min(self.busy.len()),
+        };
         let ready = (0..window).find(|&k| {
             let (_, before) = self.busy[k];
             b.waits.complete_at(before, i, stream)
