@@ -60,11 +60,11 @@ fn repeats(dims: &[Dim]) -> Option<bool> {
     }
     // Nested: each stride steps over everything inside it.
     let mut reach = 0;
-    let nested = dims.iter().all(|d| {
-        let over = d.0 > reach;
+    let mut nested = true;
+    for d in &dims {
+        nested &= d.0 > reach;
         reach += d.0 * (d.1 - 1);
-        over
-    });
+    }
     if nested {
         return Some(false);
     }
@@ -150,6 +150,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn more_elements_than_the_nested_part_reaches_are_no_repeat() {
+        let dims = [(-5, 2), (-3, 3), (9, 3)].map(|(stride, count)| Dim { stride, count });
+        assert_eq!(repeats(&dims), Some(false));
+    }
 
     proptest! {
         #[test]
