@@ -111,3 +111,20 @@ fn mistakes_have_a_code_a_hint_and_a_status() {
     let v: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
     assert_eq!((&v["schema"], &v["errors"][0]["code"]), (&"nki.error/1".into(), &"nki::usage".into()));
 }
+
+#[test]
+fn explained_examples_fail_and_pass_as_they_say() {
+    let page = json(&["explain", "nki::psum_bank"]);
+    let page = &page["codes"][0];
+    let dir = folder("explain");
+    for (which, success) in [("failing", false), ("repaired", true)] {
+        let path = dir.join(format!("{which}.nkir"));
+        std::fs::write(&path, page[which].as_str().unwrap()).unwrap();
+        let o = nki(&["verify", path.to_str().unwrap()]);
+        assert_eq!(o.status.success(), success, "{which}: {}", err(&o));
+        assert_eq!(err(&o).contains("nki::psum_bank"), !success, "{which}: {}", err(&o));
+    }
+    let shown = out(&nki(&["explain", "psum_bank"]));
+    assert!(shown.contains("Fails:") && shown.contains("Repaired:"), "{shown}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
