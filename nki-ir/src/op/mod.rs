@@ -131,7 +131,7 @@ pub enum TimingClass {
 }
 
 /// A row of the op table.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct OpRow {
     pub op: Op,
     /// NKI's name, which is also the text mnemonic.

@@ -181,25 +181,38 @@ fn one(kernel: &Kernel, inst: Inst, target: Target, out: &RefCell<Diagnostics>) 
     }
     let before = out.borrow().len();
     generic::check(&cx);
-    match data.op {
-        Op::NcMatmul => tensor::nc_matmul(&cx),
-        Op::NcTranspose => tensor::nc_transpose(&cx),
-        Op::Activation => scalar::activation(&cx),
-        Op::TensorReduce => vector::tensor_reduce(&cx),
-        Op::TensorTensor => vector::tensor_tensor(&cx),
-        Op::ScalarTensorTensor => vector::scalar_tensor_tensor(&cx),
-        Op::TensorScalar => vector::tensor_scalar(&cx),
-        Op::TensorScalarReduce => vector::tensor_scalar_reduce(&cx),
-        Op::Memset => vector::memset(&cx),
-        Op::Iota => gpsimd::iota(&cx),
-        Op::AffineSelect => gpsimd::affine_select(&cx),
-        Op::DmaCopy => dma::dma_copy(&cx),
-        // Nothing beyond the generic rules.
-        Op::TensorCopy | Op::Reciprocal => {}
-    }
+    rules_of(data.op)(&cx);
     // Operands of the wrong shape overlap anyhow.
     if out.borrow().len() == before {
         overlap::check(&cx);
+    }
+}
+
+/// The numbered checks of an instruction's own section, in the order of [`Op`]: a file per engine.
+fn rules_of(op: Op) -> fn(&Cx) {
+    match op {
+        Op::NcMatmul => tensor::nc_matmul,
+        Op::NcTranspose => tensor::nc_transpose,
+
+        // scalar.rs
+        Op::Activation => scalar::activation,
+
+        // vector.rs
+        Op::TensorReduce => vector::tensor_reduce,
+        Op::TensorTensor => vector::tensor_tensor,
+        Op::ScalarTensorTensor => vector::scalar_tensor_tensor,
+        Op::TensorScalar => vector::tensor_scalar,
+        Op::TensorScalarReduce => vector::tensor_scalar_reduce,
+        Op::TensorCopy => generic::nothing_more,
+        Op::Memset => vector::memset,
+        Op::Reciprocal => generic::nothing_more,
+
+        // gpsimd.rs
+        Op::Iota => gpsimd::iota,
+        Op::AffineSelect => gpsimd::affine_select,
+
+        // dma.rs
+        Op::DmaCopy => dma::dma_copy,
     }
 }
 

@@ -16,9 +16,12 @@ type Function = fn(&mut Exec) -> Result<(), Fault>;
 
 /// The functions, in the order of [`Op`].
 static FUNCTIONS: &[(Op, Function)] = &[
+    // tensor.rs
     (Op::NcMatmul, tensor::nc_matmul),
     (Op::NcTranspose, tensor::nc_transpose),
+    // scalar.rs
     (Op::Activation, scalar::activation),
+    // vector.rs and reduce.rs
     (Op::TensorReduce, reduce::tensor_reduce),
     (Op::TensorTensor, vector::tensor_tensor),
     (Op::ScalarTensorTensor, vector::scalar_tensor_tensor),
@@ -27,8 +30,10 @@ static FUNCTIONS: &[(Op, Function)] = &[
     (Op::TensorCopy, vector::tensor_copy),
     (Op::Memset, vector::memset),
     (Op::Reciprocal, vector::reciprocal),
+    // gpsimd.rs
     (Op::Iota, gpsimd::iota),
     (Op::AffineSelect, gpsimd::affine_select),
+    // dma.rs
     (Op::DmaCopy, dma::dma_copy),
 ];
 

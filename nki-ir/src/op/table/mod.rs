@@ -1,0 +1,67 @@
+//! The rows, a file per engine. Order of operands is NKI's parameter order, destinations first.
+
+mod columns;
+mod dma;
+mod gpsimd;
+mod scalar;
+mod tensor;
+mod vector;
+
+use super::OpRow;
+
+/// An instruction. The order is the order of [`OPS`]: by file, and within a file by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Op {
+    // tensor.rs
+    NcMatmul,
+    NcTranspose,
+
+    // scalar.rs
+    Activation,
+
+    // vector.rs
+    TensorReduce,
+    TensorTensor,
+    ScalarTensorTensor,
+    TensorScalar,
+    TensorScalarReduce,
+    TensorCopy,
+    Memset,
+    Reciprocal,
+
+    // gpsimd.rs
+    Iota,
+    AffineSelect,
+
+    // dma.rs
+    DmaCopy,
+}
+
+const FILES: &[&[OpRow]] = &[tensor::ROWS, scalar::ROWS, vector::ROWS, gpsimd::ROWS, dma::ROWS];
+
+const COUNT: usize = {
+    let (mut count, mut file) = (0, 0);
+    while file < FILES.len() {
+        count += FILES[file].len();
+        file += 1;
+    }
+    count
+};
+
+static ROWS: [OpRow; COUNT] = {
+    let mut rows = [FILES[0][0]; COUNT];
+    let (mut at, mut file) = (0, 0);
+    while file < FILES.len() {
+        let mut row = 0;
+        while row < FILES[file].len() {
+            rows[at] = FILES[file][row];
+            at += 1;
+            row += 1;
+        }
+        file += 1;
+    }
+    rows
+};
+
+/// The op table.
+pub static OPS: &[OpRow] = &ROWS;
