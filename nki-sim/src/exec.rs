@@ -3,7 +3,7 @@
 
 use crate::code::{CodeOp, Flat, Regs};
 use crate::deadlock::{self, Blocked};
-use crate::program::{MKind, Sem};
+use crate::program::{MKind, SEMAPHORE_MAX, Sem};
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 
 /// What happens to the instructions.
@@ -41,9 +41,6 @@ pub(crate) struct Executor<'a> {
     pub executed: u64,
     budget: u64,
 }
-
-/// A semaphore counts in 32 bits (our choice; machine.md 7 marks 16 as assumed).
-pub(crate) const SEMAPHORE_MAX: u64 = u32::MAX as u64;
 
 /// The error for a semaphore that counts too far.
 pub(crate) fn overflow(flat: &Flat, inst: u32, sem: Sem) -> Diagnostic {

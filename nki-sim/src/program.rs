@@ -54,6 +54,10 @@ id! {
     SeqReg;
 }
 
+/// Largest value of a semaphore: it counts in 32 bits like the sequencers' registers (machine.md 7 assumes 16 bits, without a
+/// source; a program for such a machine would have to split its longest hardware loops).
+pub const SEMAPHORE_MAX: u64 = u32::MAX as u64;
+
 /// `constant + Σ coefficient · register`, over loop counters of the stream that evaluates it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RegAffine {

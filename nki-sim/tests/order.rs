@@ -395,3 +395,52 @@ fn what_a_wait_proves_is_settled_by_repeating_the_check() {
         }
     }
 }
+
+/// `n` loads on one semaphore. A reader of each signals s1, and the next load waits for that; what a second reader of each,
+/// in no hurry, waits for is the load's own value, whatever the semaphore has reached by then.
+fn reused(n: u32, known: impl Fn(u32) -> bool) -> Program {
+    let mut p = program(Target::Trn2);
+    dram(&mut p, BufKind::Input);
+    for i in 0..n {
+        let (to, value) = (f(i64::from(i) * 256, 64), 16 * (i64::from(i) + 1));
+        let mut load = dma(to, x(0), 0, DgeMode::None).signal(0, 16);
+        if i > 0 && known(i) {
+            load = load.wait(1, i.into());
+        }
+        let at = i64::from(i) * 256;
+        let first = tensor_tensor(f(65_536 + at, 64), f(at, 64), f(at, 64), AluOp::Add);
+        let second = activation(f(131_072 + at, 64), f(at, 64), ActFn::Copy);
+        stream(&mut p, Engine::Sync).push(load);
+        stream(&mut p, Engine::Vector).push(first.wait(0, value).signal(1, 1));
+        stream(&mut p, Engine::Scalar).push(second.wait(0, value));
+    }
+    p
+}
+
+#[test]
+fn a_transfer_may_reuse_a_semaphore_whose_last_transfer_is_known_complete() {
+    for n in [2, 3, 17, 200] {
+        proven(reused(n, |_| true));
+    }
+    // One that is not known: its 16 increments may stand for those of the one before.
+    for n in [2, 3, 17] {
+        for hasty in 1..n {
+            races(reused(n, |i| i != hasty));
+        }
+    }
+}
+
+#[test]
+fn one_stream_that_does_not_know_spoils_a_value_for_all() {
+    // Two loads in order on s0, and a third by a stream that knows nothing, after the first or after both.
+    let p = |third: MInst| {
+        let mut p = reused(2, |_| true);
+        *stream(&mut p, Engine::GpSimd) = vec![third.signal(0, 16)];
+        p
+    };
+    let third = || dma(f(180_000, 64), x(0), 1, DgeMode::None);
+    races(p(third()));
+    races(p(third().wait(0, 16)));
+    proven(p(third().wait(0, 32)));
+    proven(p(third().wait(1, 2)));
+}

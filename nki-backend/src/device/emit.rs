@@ -10,13 +10,13 @@ use crate::device::sync::Waits;
 use nki_ir::kernel::Accumulate;
 use nki_ir::{Code, Diagnostic, Diagnostics, Kernel, Loc};
 use nki_sim::program::{
-    Access, DynamicAccess, MAccumulate, MBound, MInst, MKind, MOperand, RegAffine, Sem, SeqReg, Signal, Wait,
+    Access, DynamicAccess, MAccumulate, MBound, MInst, MKind, MOperand, RegAffine, SEMAPHORE_MAX, Sem,
+    SeqReg, Signal, Wait,
 };
 use smallvec::{SmallVec, smallvec};
 
-/// Semaphores of a core, and the largest value of one (machine.md section 7).
+/// Semaphores of a core (machine.md section 7).
 pub const SEMAPHORES: u32 = 256;
-const MAX_VALUE: u32 = 65_535;
 /// A transfer adds one from each of the 16 DMA engines.
 const TRANSFER: u32 = 16;
 
@@ -119,7 +119,7 @@ pub fn emit(source: &Source<'_>) -> Result<Emitted, Diagnostics> {
 /// A semaphore while emitting. Values leave out the terms of hardware loops, which are added when a loop is closed.
 #[derive(Clone, Copy, Debug)]
 struct SemState {
-    value: u32,
+    value: u64,
     loc: Loc,
 }
 
@@ -127,7 +127,7 @@ struct Emitter<'a> {
     s: &'a Source<'a>,
     next_block: usize,
     /// Semaphore and value that prove an item complete.
-    values: Vec<(u32, u32)>,
+    values: Vec<(u32, u64)>,
     engine_sem: [u32; 5],
     sems: Vec<SemState>,
     /// Transfer semaphores without a transfer in flight.
@@ -137,16 +137,13 @@ struct Emitter<'a> {
     /// Blocks are separated by barriers.
     barriers: bool,
     /// By semaphore: the value at the last barrier.
-    seen: Vec<u32>,
+    seen: Vec<u64>,
     forced_waits: u32,
     error: Option<Diagnostic>,
 }
 
 /// How many busy semaphores are examined for reuse before a new one is taken.
 const REUSE_WINDOW: usize = 16;
-
-/// Semaphores taken before any is reused: a transfer with a semaphore of its own is the easiest to prove complete.
-const FRESH_SEMAPHORES: usize = 192;
 
 impl Emitter<'_> {
     fn blocks(&mut self, blocks: &[Block], out: &mut [Vec<MInst>; 5]) {
@@ -168,20 +165,19 @@ impl Emitter<'_> {
     /// Recursion is bounded by the nesting of hardware loops, which the register file bounds.
     fn hardware_loop(&mut self, l: &HardLoop, body: &[Block], out: &mut [Vec<MInst>; 5]) {
         let loc = self.s.kernel.loops[l.source].loc();
-        let before: Vec<u32> = self.sems.iter().map(|s| s.value).collect();
+        let before: Vec<u64> = self.sems.iter().map(|s| s.value).collect();
         let mut inner: [Vec<MInst>; 5] = Default::default();
         self.blocks(body, &mut inner);
         let before = |sem: usize| before.get(sem).copied().unwrap_or(0);
-        let steps: Vec<u32> = self.sems.iter().enumerate().map(|(i, s)| s.value - before(i)).collect();
+        let steps: Vec<u64> = self.sems.iter().enumerate().map(|(i, s)| s.value - before(i)).collect();
         for (i, step) in steps.iter().enumerate() {
-            let end = u64::from(before(i)) + u64::from(*step) * l.trip;
-            match u32::try_from(end) {
-                Ok(end) if end <= MAX_VALUE => {
+            match step.checked_mul(l.trip).and_then(|n| n.checked_add(before(i))) {
+                Some(end) if end <= SEMAPHORE_MAX => {
                     self.sems[i].value = end;
                     self.seen.resize(self.sems.len(), 0);
                     self.seen[i] = end;
                 }
-                _ => self.fail(loc, "a hardware loop counts a semaphore beyond 16 bits"),
+                _ => self.fail(loc, "a hardware loop counts a semaphore beyond 32 bits"),
             }
         }
         let reg = SeqReg(l.depth);
@@ -200,7 +196,7 @@ impl Emitter<'_> {
         let mut loc = Loc(0);
         for (i, s) in self.sems.iter().enumerate() {
             if s.value != self.seen[i] {
-                waits.push(Wait { sem: Sem(i as u32), at_least: i64::from(s.value).into() });
+                waits.push(Wait { sem: Sem(i as u32), at_least: (s.value as i64).into() });
                 loc = s.loc;
             }
             self.seen[i] = s.value;
@@ -239,7 +235,7 @@ impl Emitter<'_> {
                 } else {
                     (self.engine_semaphore(stream, loc), 1)
                 };
-                self.sems[sem as usize].value += add;
+                self.sems[sem as usize].value += u64::from(add);
                 self.sems[sem as usize].loc = loc;
                 self.values[i as usize] = (sem, self.sems[sem as usize].value);
                 signals.push(Signal { sem: Sem(sem), add });
@@ -253,7 +249,7 @@ impl Emitter<'_> {
     /// Waits on one semaphore merge into the largest value.
     fn add_wait(&self, waits: &mut SmallVec<[Wait; 2]>, before: u32) {
         let (sem, value) = self.values[before as usize];
-        let value = i64::from(value);
+        let value = value as i64;
         match waits.iter_mut().find(|w| w.sem == Sem(sem)) {
             Some(w) => w.at_least.constant = w.at_least.constant.max(value),
             None => waits.push(Wait { sem: Sem(sem), at_least: value.into() }),
@@ -263,7 +259,7 @@ impl Emitter<'_> {
     /// The counter of an engine; a full one is followed by a new one.
     fn engine_semaphore(&mut self, stream: usize, loc: Loc) -> u32 {
         let current = self.engine_sem[stream];
-        if self.sems.get(current as usize).is_none_or(|s| s.value >= MAX_VALUE) {
+        if self.sems.get(current as usize).is_none_or(|s| s.value >= SEMAPHORE_MAX) {
             self.engine_sem[stream] = self.new_semaphore(loc);
         }
         self.engine_sem[stream]
@@ -278,10 +274,10 @@ impl Emitter<'_> {
         waits: &mut SmallVec<[Wait; 2]>,
         loc: Loc,
     ) -> u32 {
-        let full = |e: &Self, sem: u32| e.sems[sem as usize].value + TRANSFER > MAX_VALUE;
+        let full = |e: &Self, sem: u32| e.sems[sem as usize].value + u64::from(TRANSFER) > SEMAPHORE_MAX;
         let enter = |e: &mut Self, sem: u32| {
             // One that this transfer fills up is not offered again.
-            if e.sems[sem as usize].value + 2 * TRANSFER <= MAX_VALUE {
+            if e.sems[sem as usize].value + 2 * u64::from(TRANSFER) <= SEMAPHORE_MAX {
                 e.busy.push_back((sem, i));
             }
             sem
@@ -293,11 +289,7 @@ impl Emitter<'_> {
         }
         // Four engines and the sync engine may each need a counter later.
         let exhausted = self.sems.len() as u32 >= SEMAPHORES - 8;
-        let window = match self.sems.len() {
-            n if n < FRESH_SEMAPHORES => 0,
-            _ if exhausted => self.busy.len(),
-            _ => REUSE_WINDOW.min(self.busy.len()),
-        };
+        let window = if exhausted { self.busy.len() } else { REUSE_WINDOW.min(self.busy.len()) };
         let ready = (0..window).find(|&k| {
             let (_, before) = self.busy[k];
             b.waits.complete_at(before, i, stream)
@@ -336,7 +328,7 @@ impl Emitter<'_> {
         if self.error.is_none() {
             let d = Diagnostic::error(Code::Semaphore, text).at(&self.s.kernel.locs, loc);
             self.error = Some(
-                d.note("256 semaphores of 16 bits per core (machine.md section 7)")
+                d.note("256 semaphores of 32 bits per core")
                     .help("use larger tiles or fewer iterations per kernel"),
             );
         }
@@ -402,12 +394,12 @@ impl Emitter<'_> {
 }
 
 /// In turn `reg` of a loop whose body adds `steps` to each semaphore, all values are higher by that much per turn.
-fn add_terms(insts: &mut [MInst], reg: SeqReg, steps: &[u32]) {
+fn add_terms(insts: &mut [MInst], reg: SeqReg, steps: &[u64]) {
     for inst in insts {
         for w in &mut inst.waits {
             let step = steps[w.sem.0 as usize];
             if step != 0 {
-                w.at_least.terms.push((reg, step.into()));
+                w.at_least.terms.push((reg, step as i64));
                 w.at_least.terms.sort_unstable();
             }
         }

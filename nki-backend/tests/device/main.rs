@@ -4,4 +4,5 @@ mod agree;
 mod capacity;
 mod kernels;
 mod random;
+mod semaphores;
 mod structure;

@@ -4,10 +4,14 @@
 //! completed. That a transfer has completed is known from the waits that prove it: an instruction knows it if it knows that
 //! such a wait has been passed.
 //!
-//! A wait proves what must have happened in *every* timing, not what happened to have: with `total` the sum of all increments
-//! that can happen before the wait is passed, a source's first `j` increments are certain if without them the rest is too
-//! little. Sums are exact when the increments that come later all depend on the wait; where one does not, the wait is weaker
-//! than it seemed: [`Clocks`] notes that, and the check starts again with what it has learnt.
+//! A wait proves what must have happened in *every* timing, not what happened to have. The increments of a semaphore fall
+//! into epochs ([`Epoch`]): whoever increments in one knows that all before it is complete, so a value beyond the end of an
+//! epoch proves all of it, whatever has come since. Within an epoch, with `total` the sum of all its increments that can
+//! happen before the wait is passed, a source's first `j` increments are certain if without them the rest is too little.
+//!
+//! Sums are exact when the increments that come later all depend on the wait; where one does not, the wait is weaker
+//! than it seemed: [`Clocks`] notes that, and the check starts again with what it has learnt. What the last pass uses, it has
+//! also found, so the first fact that a timing could violate would need one violated before it.
 
 use crate::program::Sem;
 use std::collections::BTreeMap;
@@ -69,22 +73,102 @@ impl Chain {
     }
 }
 
+/// Increments of a semaphore whose sources all know that every earlier epoch is complete.
+#[derive(Default)]
+struct Epoch {
+    /// Sums of all increments before it and up to its end.
+    start: u64,
+    end: u64,
+    chains: Vec<Chain>,
+    /// End of its transfers in [`Semaphore::transfers`]; they begin where those of the epoch before end.
+    transfers_end: usize,
+    /// What is known with it and everything before it; only of closed epochs.
+    clock: Clock,
+    /// Numbers of the instructions of each stream that waited for a value in it.
+    waits: [Vec<u32>; STREAMS],
+}
+
 #[derive(Default)]
 struct Semaphore {
-    chains: Vec<Chain>,
+    /// Epochs that a later one follows.
+    closed: Vec<Epoch>,
+    open: Epoch,
     /// Transfers that add to it, in the order of their triggers.
     transfers: Vec<u32>,
-    total: u64,
-    /// Numbers of the instructions of each stream that waited for it.
-    waits: [Vec<u32>; STREAMS],
     /// Transfers that each stream knows by waits on this semaphore: a prefix of `transfers`.
     known: [usize; STREAMS],
+}
+
+impl Semaphore {
+    /// First transfer of the open epoch, or of the closed one `k`.
+    fn transfers_start(&self, k: usize) -> usize {
+        k.checked_sub(1).map_or(0, |before| self.closed[before].transfers_end)
+    }
+
+    /// Joins the last closed epoch with the open one: somebody increments who does not know it complete.
+    fn reopen(&mut self) {
+        let Some(mut first) = self.closed.pop() else { return };
+        let second = std::mem::take(&mut self.open);
+        for chain in second.chains {
+            match first.chains.iter_mut().find(|c| c.source == chain.source) {
+                Some(c) => {
+                    let before = c.total();
+                    c.increments.extend(chain.increments.into_iter().map(|(sum, k)| (before + sum, k)));
+                }
+                None => first.chains.push(chain),
+            }
+        }
+        for (a, b) in first.waits.iter_mut().zip(second.waits) {
+            a.extend(b);
+            a.sort_unstable();
+        }
+        (first.end, first.transfers_end) = (second.end, second.transfers_end);
+        self.open = first;
+    }
+
+    /// Ends the open epoch.
+    fn close(&mut self, transfers: &[TransferClock]) {
+        let mut clock = self.closed.last().map(|e| e.clock).unwrap_or_default();
+        for chain in &self.open.chains {
+            if let Some((_, last)) = chain.increments.last() {
+                clock.join(last);
+            }
+        }
+        for &t in &self.transfers[self.transfers_start(self.closed.len())..] {
+            clock.join(&transfers[t as usize].trigger);
+        }
+        let (end, transfers_end) = (self.open.end, self.open.transfers_end);
+        let next = Epoch { start: end, end, transfers_end, ..Epoch::default() };
+        let closed = std::mem::replace(&mut self.open, next);
+        self.closed.push(Epoch { clock, ..closed });
+    }
+
+    /// Whether all increments of epoch `e`, the `k`th, are complete for one who knows `clock`.
+    fn complete(&self, e: &Epoch, k: usize, transfers: &[TransferClock], clock: &Clock) -> bool {
+        let path = |c: &Chain| {
+            let last = c.increments.last().map(|i| i.1).unwrap_or_default();
+            match c.source {
+                Source::Path(s) => clock.completed[s as usize] >= last.completed[s as usize],
+                Source::Sequencer(s) => clock.issued[s as usize] >= last.issued[s as usize],
+            }
+        };
+        let here = &self.transfers[self.transfers_start(k)..e.transfers_end];
+        // The latest is the likeliest not to be.
+        e.chains.iter().all(path) && here.iter().rev().all(|&t| transfers[t as usize].complete(clock))
+    }
 }
 
 struct TransferClock {
     /// Per stream, the number of the first instruction that knows it complete.
     known: [u32; STREAMS],
     trigger: Clock,
+}
+
+impl TransferClock {
+    /// Whether one who knows `clock` knows that the transfer is complete.
+    fn complete(&self, clock: &Clock) -> bool {
+        self.known.iter().zip(&clock.issued).any(|(k, issued)| *k != 0 && issued >= k)
+    }
 }
 
 /// Increments that can come before a wait although the execution order put them after it: sums by stream, number and
@@ -132,28 +216,39 @@ impl Clocks {
     /// The current instruction of `stream` passes a wait.
     pub fn wait(&mut self, stream: usize, sem: Sem, at_least: i64) {
         let Ok(at_least) = u64::try_from(at_least) else { return };
-        let number = self.streams[stream].issued[stream];
-        let s = &mut self.semaphores[sem.0 as usize];
+        let clock = &mut self.streams[stream];
+        let number = clock.issued[stream];
         let correction = self.corrections.get(&(stream as u8, number, sem.0)).copied().unwrap_or(0);
-        let total = s.total + correction;
-        for chain in &s.chains {
-            let Some(need) = at_least.checked_sub(total - chain.total()).filter(|n| *n > 0) else { continue };
+        let s = &mut self.semaphores[sem.0 as usize];
+        let whole = s.closed.partition_point(|e| e.end + correction <= at_least);
+        let mut known = s.known[stream];
+        if let Some(e) = whole.checked_sub(1).map(|k| &s.closed[k]) {
+            clock.join(&e.clock);
+            known = known.max(e.transfers_end);
+        }
+        let part = s.closed.get(whole).unwrap_or(&s.open);
+        let need = at_least.saturating_sub(part.start);
+        let total = part.end - part.start + correction;
+        for chain in &part.chains {
+            let Some(need) = need.checked_sub(total - chain.total()).filter(|n| *n > 0) else { continue };
             let first = chain.increments.partition_point(|i| i.0 < need);
-            if let Some((_, clock)) = chain.increments.get(first) {
-                self.streams[stream].join(clock);
+            if let Some((_, theirs)) = chain.increments.get(first) {
+                clock.join(theirs);
             }
         }
-        if at_least >= total {
-            for &t in &s.transfers[s.known[stream]..] {
-                let t = &mut self.transfers[t as usize];
-                self.streams[stream].join(&t.trigger);
-                if t.known[stream] == 0 {
-                    t.known[stream] = number;
-                }
-            }
-            s.known[stream] = s.transfers.len();
+        if need >= total {
+            known = known.max(part.transfers_end);
         }
-        s.waits[stream].push(number);
+        for &t in &s.transfers[s.known[stream]..known] {
+            let t = &mut self.transfers[t as usize];
+            clock.join(&t.trigger);
+            if t.known[stream] == 0 {
+                t.known[stream] = number;
+            }
+        }
+        s.known[stream] = known;
+        let waited = s.closed.partition_point(|e| e.end < at_least);
+        s.closed.get_mut(waited).unwrap_or(&mut s.open).waits[stream].push(number);
     }
 
     /// Whether another pass would prove the same.
@@ -170,31 +265,48 @@ impl Clocks {
         let number = clock.issued[stream];
         let s = &mut self.semaphores[sem.0 as usize];
         let source = match who {
+            Who::Path { stream, .. } => Some(Source::Path(stream)),
+            Who::Sequencer { stream, .. } => Some(Source::Sequencer(stream)),
+            Who::Transfer { .. } => None,
+        };
+        while let Some(last) = s.closed.last()
+            && !s.complete(last, s.closed.len() - 1, &self.transfers, &clock)
+        {
+            s.reopen();
+        }
+        // A source that is alone goes on in its epoch: its increments are in order anyway.
+        let empty = s.open.end == s.open.start;
+        let transfers = s.open.transfers_end - s.transfers_start(s.closed.len());
+        let alone = transfers == 0 && s.open.chains.iter().all(|c| Some(c.source) == source);
+        if !empty && !alone && s.complete(&s.open, s.closed.len(), &self.transfers, &clock) {
+            s.close(&self.transfers);
+        }
+        match who {
             Who::Path { stream, .. } => {
                 clock.completed[stream as usize] = clock.completed[stream as usize].max(number);
-                Some(Source::Path(stream))
             }
-            Who::Sequencer { stream, .. } => Some(Source::Sequencer(stream)),
+            Who::Sequencer { .. } => {}
             Who::Transfer { id } => {
                 s.transfers.push(id);
-                None
+                s.open.transfers_end = s.transfers.len();
             }
-        };
-        s.total += add;
+        }
+        s.open.end += add;
         if let Some(source) = source {
-            match s.chains.iter_mut().find(|c| c.source == source) {
+            match s.open.chains.iter_mut().find(|c| c.source == source) {
                 Some(chain) => {
                     let sum = chain.total() + add;
                     chain.increments.push((sum, clock));
                 }
-                None => s.chains.push(Chain { source, increments: vec![(add, clock)] }),
+                None => s.open.chains.push(Chain { source, increments: vec![(add, clock)] }),
             }
         }
         // One source in order: what comes later cannot come earlier.
-        if s.chains.len() + s.transfers.len() == 1 {
+        let first = s.transfers_start(s.closed.len());
+        if s.open.chains.len() + s.transfers.len() - first == 1 {
             return;
         }
-        for (p, waits) in s.waits.iter().enumerate() {
+        for (p, waits) in s.open.waits.iter().enumerate() {
             let after = waits.partition_point(|w| *w <= clock.issued[p]);
             for w in &waits[after..] {
                 if self.found.len() > MAX_CORRECTIONS {
@@ -211,10 +323,7 @@ impl Clocks {
         match before {
             Who::Path { stream: s, number } => clock.completed[s as usize] >= number,
             Who::Sequencer { stream: s, number } => clock.issued[s as usize] >= number,
-            Who::Transfer { id } => {
-                let known = &self.transfers[id as usize].known;
-                known.iter().zip(&clock.issued).any(|(k, issued)| *k != 0 && issued >= k)
-            }
+            Who::Transfer { id } => self.transfers[id as usize].complete(clock),
         }
     }
 }
