@@ -180,10 +180,10 @@ fn meets_another(steps: &[Step], s: State, n: usize) -> bool {
     (0..steps.len()).any(|k| {
         let under_way = s.issued >> k & 1 == 1 && s.completed >> k & 1 == 0;
         let one_path = on_path(&steps[n]) && on_path(&steps[k]) && steps[n].stream == steps[k].stream;
-        under_way
-            && steps[k]
-                .buffer()
-                .is_some_and(|(b, w)| b == buffer && (w || write) && !(one_path && (write || !w)))
+        let Some((b, w)) = steps[k].buffer().filter(|_| under_way) else { return false };
+        // One data path reads when it issues and writes in order.
+        let ordered = one_path && (write || !w);
+        b == buffer && (w || write) && !ordered
     })
 }
 

@@ -58,6 +58,23 @@ impl fmt::Debug for Compiled {
 
 /// Compiles a kernel that has passed the gate, for the target it was checked for.
 ///
+/// ```
+/// use nki_backend::device::{CompileOptions, compile};
+/// let text = "nki-ir 1
+/// kernel @double(%x: in hbm<f32, [128, 64]>, %out: out hbm<f32, [128, 64]>) {
+///   %t = alloc sbuf<f32, [128, 64]>
+///   dma_copy %t, %x
+///   tensor_scalar %t, %t, operand0: 2.0 {op0 = multiply}
+///   dma_copy %out, %t
+/// }
+/// ";
+/// let kernel = nki_ir::text::parse(text, "double.nkir").unwrap();
+/// let verified = nki_ir::verify(kernel, nki_ir::Target::Trn2).unwrap();
+/// let compiled = compile(&verified, &CompileOptions::default()).unwrap();
+/// assert_eq!(compiled.report.sbuf_peak, 256);
+/// println!("{}", compiled.listing(20));
+/// ```
+///
 /// # Errors
 /// `nki::sbuf_capacity` and `nki::psum_capacity` with the live buffers at the peak; `nki::start_partition` and `nki::overlap`
 /// for placements that cannot be; `nki::limit` for what this compiler does not take; `nki::semaphore`.

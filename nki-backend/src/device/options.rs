@@ -63,7 +63,7 @@ pub struct CompileOptions {
 impl Default for CompileOptions {
     /// Everything on.
     fn default() -> Self {
-        CompileOptions { disabled: Vec::new(), unroll_budget: 2_000_000, max_buffers: 16 }
+        CompileOptions { disabled: Vec::new(), unroll_budget: 1_000_000, max_buffers: 16 }
     }
 }
 

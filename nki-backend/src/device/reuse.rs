@@ -169,3 +169,57 @@ fn bytes_of(t: &Template) -> u64 {
     let elements = v.dims.iter().fold(u64::from(v.parts), |n, d| n * u64::from(d.count));
     elements * v.dtype.bytes() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::expand::expand;
+    use crate::device::legalise::legalise;
+    use crate::device::options::CompileOptions;
+    use nki_ir::Target;
+
+    /// Four rounds over five tiles of 256 bytes per partition.
+    const ROUNDS: &str = "nki-ir 1
+kernel @rounds(%x: in hbm<f32, [5, 128, 64]>, %out: out hbm<f32, [4, 5, 128, 64]>) {
+  for %r in 0..4 {
+    for %p in 0..5 {
+      %t = alloc sbuf<f32, [128, 64]>
+      dma_copy %t, %x[%p, :, :]
+      dma_copy %out[%r, %p, :, :], %t
+    }
+  }
+}
+";
+
+    fn loads(text: &str, budget: u64) -> usize {
+        let kernel = nki_ir::text::parse(text, "rounds.nkir").unwrap();
+        let templates = legalise(&kernel, Target::Trn2).unwrap();
+        let stream = expand(&kernel, &templates, &CompileOptions::default()).unwrap();
+        let count = |s: &Stream| s.items.iter().filter(|i| i.template == 0).count();
+        match reuse_loads(&kernel, &templates, &stream, budget) {
+            Some((kept, reused)) => {
+                assert_eq!(reused.transfers as usize, stream.items.len() - kept.items.len());
+                assert_eq!(reused.bytes, reused.transfers * 128 * 256);
+                count(&kept)
+            }
+            None => count(&stream),
+        }
+    }
+
+    #[test]
+    fn as_many_tiles_stay_as_the_budget_holds() {
+        // `k` of the five tiles stay; the others are loaded in each of the four rounds.
+        for k in 0..=5 {
+            assert_eq!(loads(ROUNDS, 256 * k), 5 + 3 * (5 - k as usize), "room for {k}");
+        }
+        assert_eq!(loads(ROUNDS, 255), 20);
+    }
+
+    #[test]
+    fn written_tiles_and_changing_tensors_are_loaded_again() {
+        let written = ROUNDS.replace("      dma_copy %out", "      memset %t, 1.0\n      dma_copy %out");
+        assert_eq!(loads(&written, 1 << 20), 20);
+        let inout = ROUNDS.replace("%x: in hbm", "%x: inout hbm");
+        assert_eq!(loads(&inout, 1 << 20), 20);
+    }
+}
