@@ -27,6 +27,10 @@ fn json(args: &[&str]) -> serde_json::Value {
 
 #[test]
 fn every_command_has_a_json_twin_with_its_schema() {
+    let dir = folder("json");
+    let file = |name: &str| dir.join(name).display().to_string();
+    let (trace, machine) = (file("t.json"), file("m.nkim"));
+    json(&["ir", "softmax", "-d", "rows=2", "-o", &machine]);
     for (args, schema) in [
         (&["list"][..], "nki.list/1"),
         (&["list", "mlp"], "nki.list/1"),
@@ -36,6 +40,12 @@ fn every_command_has_a_json_twin_with_its_schema() {
         (&["schedule", "matmul", "-d", "k=1"], "nki.schedule/1"),
         (&["simulate", "softmax"], "nki.simulate/1"),
         (&["report", "rmsnorm"], "nki.report/1"),
+        (&["trace", "add", "-o", &trace], "nki.trace/1"),
+        (&["verify", &machine], "nki.verify/1"),
+        (&["run", &machine], "nki.run/1"),
+        (&["simulate", &machine, "--time-only"], "nki.simulate/1"),
+        (&["report", &machine], "nki.report/1"),
+        (&["trace", &machine, "-o", &trace], "nki.trace/1"),
         (&["bench", "add", "--seconds", "0"], "nki.bench/1"),
         (&["explain"], "nki.explain/1"),
         (&["isa", "nc_matmul"], "nki.isa/1"),
@@ -43,6 +53,7 @@ fn every_command_has_a_json_twin_with_its_schema() {
     ] {
         assert_eq!(json(args)["schema"], schema, "{args:?}");
     }
+    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
@@ -77,6 +88,53 @@ fn tile_ir_can_be_written_verified_and_run() {
     let o = nki(&["verify", &file]);
     assert_eq!(o.status.code(), Some(1));
     assert!(err(&o).contains("nki::memory") && err(&o).contains("kernel.rs:"), "{}", err(&o));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// The machine program of a kernel gives the same bytes and the same time through a file as it does directly.
+#[test]
+fn machine_programs_can_be_written_verified_run_and_traced() {
+    let dir = folder("machine");
+    let file = |name: &str| dir.join(name).display().to_string();
+    let (program, again, x, direct, through) =
+        (file("s.nkim"), file("t.nkim"), file("x.npy"), file("direct.npy"), file("through.npy"));
+    let case = ["-a", "x=normal:f32[130,9]@3"];
+    assert!(nki(&[&["ir", "softmax", "-o", &program], &case[..]].concat()).status.success());
+    assert!(nki(&[&["schedule", "softmax", "-o", &again], &case[..]].concat()).status.success());
+    assert_eq!(std::fs::read(&program).unwrap(), std::fs::read(&again).unwrap());
+    let machine = nki(&[&["ir", "softmax", "--machine"], &case[..]].concat());
+    assert_eq!(out(&machine).trim_end(), std::fs::read_to_string(&program).unwrap().trim_end());
+
+    let passed = json(&["verify", &program]);
+    assert_eq!((&passed["passed"], &passed["files"][0]["target"]), (&true.into(), &"trn2".into()));
+    json(&["run", "add", "-a", "a=normal:f32[130,9]@3", "-a", "b=zeros", "-o", &x]);
+    let given = format!("x={x}");
+    let ran = json(&["run", "softmax", "--mode", "sim", "-a", &given, "-o", &direct]);
+    let machine = json(&["run", &program, "-a", &given, "-o", &through]);
+    assert_eq!(ran["simulated_ns"], machine["simulated_ns"]);
+    assert_eq!(std::fs::read(&direct).unwrap(), std::fs::read(&through).unwrap());
+
+    let trace = file("t.json");
+    let traced = json(&["trace", &program, "-o", &trace]);
+    assert_eq!(traced["kernel_ns"], machine["simulated_ns"]);
+    let events: serde_json::Value = serde_json::from_slice(&std::fs::read(&trace).unwrap()).unwrap();
+    let count = |name: &str| {
+        let all = events["traceEvents"].as_array().unwrap().iter();
+        all.filter(|e| e["ph"] == "X" && e["name"] == name).count() as u64
+    };
+    let scalar = &json(&["simulate", &program])["report"]["engines"][1]["instructions"];
+    assert_eq!(&serde_json::Value::from(count("activation")), scalar);
+
+    // A program that waits for what never comes.
+    let text = std::fs::read_to_string(&program).unwrap();
+    let at = text.find("wait(s").unwrap();
+    let (head, tail) = text.split_at(at);
+    std::fs::write(&program, format!("{head}{}", tail.replacen(">= ", ">= 9", 1))).unwrap();
+    let o = nki(&["verify", &program]);
+    assert_eq!(o.status.code(), Some(1));
+    assert!(err(&o).contains("nki::deadlock") && err(&o).contains("kernel.rs:"), "{}", err(&o));
+    assert!(!nki(&["trace", &program, "-o", &file("no.json")]).status.success());
+    assert!(!dir.join("no.json").exists());
     std::fs::remove_dir_all(dir).unwrap();
 }
 

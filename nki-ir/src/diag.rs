@@ -2,7 +2,7 @@
 
 mod render;
 
-pub use render::render;
+pub use render::{render, render_one};
 
 use crate::loc::{Loc, LocTable, SourceLoc};
 use crate::verify::rules::Rule;

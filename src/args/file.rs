@@ -168,24 +168,85 @@ impl Sink {
     }
 }
 
-/// Writes a whole file: to a temporary one beside it that is then renamed, so that no reader and no failure sees a part.
+/// A file being written. It appears under its name when it is complete: until [`finish`](FileWriter::finish) the bytes go to a
+/// temporary file beside it, which a failure removes. What is no ordinary file (a pipe, a terminal) is written directly.
+pub struct FileWriter {
+    out: Option<std::io::BufWriter<fs::File>>,
+    path: PathBuf,
+    /// To be renamed, or removed.
+    temporary: Option<PathBuf>,
+}
+
+impl FileWriter {
+    /// Starts writing.
+    ///
+    /// # Errors
+    /// `nki::file`.
+    pub fn create(path: &Path) -> Result<FileWriter, Diagnostics> {
+        let name = path.file_name().ok_or_else(|| error(Code::File, path, "is not a file name"))?;
+        let found = fs::metadata(path);
+        if found.as_ref().is_ok_and(fs::Metadata::is_dir) {
+            return Err(error(Code::File, path, "is a directory"));
+        }
+        let direct = found.is_ok_and(|m| !m.is_file());
+        let beside = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+        let temporary = (!direct).then_some(beside);
+        let file = match &temporary {
+            Some(t) => fs::File::create(t),
+            None => fs::OpenOptions::new().write(true).open(path),
+        };
+        let file = file.map_err(|e| error(Code::File, path, e))?;
+        Ok(FileWriter { out: Some(std::io::BufWriter::new(file)), path: path.into(), temporary })
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// `nki::file`: what could not be written.
+    pub fn finish(mut self) -> Result<(), Diagnostics> {
+        self.put().map_err(|e| error(Code::File, &self.path, e))
+    }
+}
+
+impl FileWriter {
+    fn put(&mut self) -> std::io::Result<()> {
+        self.flush()?;
+        // Closes the file.
+        self.out = None;
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path)?;
+            self.temporary = None;
+        }
+        Ok(())
+    }
+}
+
+impl Write for FileWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.as_mut().map_or(Ok(0), |out| out.write(bytes))
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        if let Some(t) = self.temporary.take() {
+            // Best effort: the error that matters has been reported.
+            let _ = fs::remove_file(t);
+        }
+    }
+}
+
+/// Writes a whole file: complete, or not at all.
 ///
 /// # Errors
 /// `nki::file`.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
-    let name = path.file_name().ok_or_else(|| error(Code::File, path, "is not a file name"))?;
-    let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(bytes)?;
-        drop(file);
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|e| {
-        // Best effort: the error that matters is the first one.
-        let _ = fs::remove_file(&temporary);
-        error(Code::File, path, e)
-    })
+    let mut file = FileWriter::create(path)?;
+    file.write_all(bytes).map_err(|e| error(Code::File, path, e))?;
+    file.finish()
 }
 
 #[cfg(test)]

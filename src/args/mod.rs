@@ -16,7 +16,7 @@ mod suggest;
 
 pub use array::{Array, Element};
 pub use element::{from_f64, to_f64};
-pub use file::{Sink, write_file};
+pub use file::{FileWriter, Sink, write_file};
 pub use generate::{Generator, parse_dtype};
 pub use suggest::{closest, did_you_mean};
 

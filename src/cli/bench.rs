@@ -20,7 +20,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<Outcome, Diagnostics> {
         "schema": "nki.bench/1",
         "kernel": loaded.prepared.kernel().name,
         "case": loaded.what,
-        "target": args.subject.target.name(),
+        "target": args.subject.target().name(),
         "flops": flops,
         "simulated_ns": simulated.kernel_ns,
     });
@@ -36,7 +36,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<Outcome, Diagnostics> {
         json["native"] = json!({ "runs": times.len(), "median_ns": median, "fastest_ns": fastest });
     }
     let ns = simulated.kernel_ns;
-    context.say(format!("  simulated  {:>12.3} µs on {}{}", ns / 1e3, args.subject.target, rate(ns)));
+    context.say(format!("  simulated  {:>12.3} µs on {}{}", ns / 1e3, args.subject.target(), rate(ns)));
     if json["native"].is_null() {
         json["native"] = Value::Null;
     }

@@ -101,8 +101,8 @@ fn say_failure(context: &Context, report: &Report) {
     context.say(format!("  failed: {} seed={}", report.what, report.seed));
     for (mode, errors) in &report.failures {
         let mode = mode.map_or(String::new(), |m| format!("{m}: "));
-        let first = errors.iter().next().map_or(String::new(), ToString::to_string);
-        context.say(format!("    {mode}{}", first.replace('\n', "\n    ")));
+        let first = errors.iter().next().map_or(String::new(), |d| context.render(d));
+        context.say(format!("    {mode}{}", first.trim_end().replace('\n', "\n    ")));
         if errors.iter().count() > 1 {
             context.say(format!("    and {} more errors", errors.iter().count() - 1));
         }

@@ -34,6 +34,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Show what a kernel compiles to and where its simulated time goes, without computing results
     Report(Report),
+    /// Write a timeline of the simulated run, for ui.perfetto.dev or chrome://tracing
+    Trace(Trace),
     /// Measure native execution, and simulate the time on the target
     Bench(Bench),
     /// Put files through the gate
@@ -53,11 +55,11 @@ pub struct List {
 }
 
 /// A kernel and its arguments.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = VALUES)]
 pub struct Subject {
-    /// A kernel by name (see `nki list`), or a .nkir file
-    #[arg(value_name = "KERNEL|FILE.nkir")]
+    /// A kernel by name (see `nki list`), a .nkir file of tile IR, or a .nkim file with a machine program
+    #[arg(value_name = "KERNEL|FILE")]
     pub kernel: String,
     /// A tensor or a configuration value; what is not given has a default
     #[arg(long = "arg", short = 'a', value_name = "NAME=VALUE", value_parser = pair)]
@@ -71,9 +73,9 @@ pub struct Subject {
     /// Seed of generated tensors that do not say their own
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The machine to compile for: trn1, inf2, trn2, trn3
-    #[arg(long, default_value = "trn2", value_parser = target)]
-    pub target: Target,
+    /// The machine to compile for: trn1, inf2, trn2 (the default), trn3
+    #[arg(long, value_parser = target)]
+    pub target: Option<Target>,
 }
 
 const VALUES: &str = "\
@@ -85,6 +87,11 @@ VALUES
   512, 1e-6, silu, none     a configuration value";
 
 impl Subject {
+    /// The machine to compile for.
+    pub fn target(&self) -> Target {
+        self.target.unwrap_or(Target::Trn2)
+    }
+
     /// What is given, in the form that kernels are completed from.
     pub fn given(&self) -> Given {
         Given { args: self.args.clone(), dims: self.dims.clone(), dtype: self.dtype, seed: self.seed }
@@ -95,9 +102,9 @@ impl Subject {
 pub struct Run {
     #[command(flatten)]
     pub subject: Subject,
-    /// How to run: eager, interp, sim, host
-    #[arg(long, default_value = "host", value_parser = mode)]
-    pub mode: Mode,
+    /// How to run: eager, interp, sim, host (the default; sim for a .nkim file)
+    #[arg(long, value_parser = mode)]
+    pub mode: Option<Mode>,
     /// Compare the results with the kernel's reference
     #[arg(long)]
     pub reference: bool,
@@ -138,8 +145,11 @@ pub struct Check {
 pub struct Ir {
     #[command(flatten)]
     pub subject: Subject,
-    /// Write to a file instead of printing
-    #[arg(long, short, value_name = "FILE.nkir")]
+    /// The machine program that the kernel compiles to, instead of its tile IR
+    #[arg(long)]
+    pub machine: bool,
+    /// Write to a file instead of printing: FILE.nkir, or FILE.nkim for the machine program
+    #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
@@ -153,18 +163,51 @@ pub struct Schedule {
     /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
+    /// Write the machine program to a file
+    #[arg(long, short, value_name = "FILE.nkim")]
+    pub output: Option<PathBuf>,
 }
 
+/// What to simulate, and how.
 #[derive(Args)]
-pub struct Simulate {
+pub struct Simulation {
     #[command(flatten)]
     pub subject: Subject,
+    /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, reduce-waits
+    #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
+    pub without: Vec<Pass>,
     /// Do not compute results: for shapes too large to compute
     #[arg(long)]
     pub time_only: bool,
     /// Delay transfers and engines at random from this seed: results must not change, times mean nothing
     #[arg(long, value_name = "SEED", conflicts_with = "time_only")]
     pub adversary: Option<u64>,
+}
+
+impl Simulation {
+    /// `subject` with its data.
+    pub fn full(subject: &Subject) -> Simulation {
+        Simulation { subject: subject.clone(), without: Vec::new(), time_only: false, adversary: None }
+    }
+    /// The time of `subject` alone.
+    pub fn time_only(subject: &Subject) -> Simulation {
+        Simulation { time_only: true, ..Simulation::full(subject) }
+    }
+}
+
+#[derive(Args)]
+pub struct Simulate {
+    #[command(flatten)]
+    pub simulation: Simulation,
+}
+
+#[derive(Args)]
+pub struct Trace {
+    #[command(flatten)]
+    pub simulation: Simulation,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE.json")]
+    pub output: PathBuf,
 }
 
 #[derive(Args)]
@@ -184,12 +227,12 @@ pub struct Bench {
 
 #[derive(Args)]
 pub struct Verify {
-    /// Files of tile IR
-    #[arg(value_name = "FILE.nkir", required = true)]
+    /// Files of tile IR (.nkir) and machine programs (.nkim)
+    #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
-    /// The machine to check for: trn1, inf2, trn2, trn3
-    #[arg(long, default_value = "trn2", value_parser = target)]
-    pub target: Target,
+    /// The machine to check tile IR for: trn1, inf2, trn2 (the default), trn3; a machine program names its own
+    #[arg(long, value_parser = target)]
+    pub target: Option<Target>,
 }
 
 #[derive(Args)]

@@ -61,9 +61,13 @@ impl Context {
         }
     }
 
+    /// A finding as part of what is said.
+    pub fn render(&self, found: &Diagnostic) -> String {
+        nki_ir::diag::render_one(found, &source, std::io::stdout().is_terminal())
+    }
+
     fn report(&self, found: &Diagnostics) {
         let color = std::io::stderr().is_terminal();
-        let source = |file: &str| std::fs::read_to_string(file).ok();
         eprintln!("{}", nki_ir::diag::render(&found.clone().collapsed(), &source, color).trim_end());
     }
 
@@ -81,6 +85,11 @@ impl Context {
             print(&json!({ "schema": "nki.error/1", "errors": diagnostics(errors) }).to_string());
         }
     }
+}
+
+/// The text of a source file, where this runs in the tree that it belongs to.
+fn source(file: &str) -> Option<String> {
+    std::fs::read_to_string(file).ok()
 }
 
 /// A sign of life; disappears when dropped.

@@ -19,6 +19,7 @@ mod explain;
 mod ir;
 mod isa;
 mod list;
+mod machine;
 mod run;
 mod schedule;
 mod simulate;
@@ -28,7 +29,7 @@ mod verify;
 use clap::Parser;
 use command::{Cli, Command};
 use context::{Context, Outcome};
-use nki_ir::{Code, Diagnostics};
+use nki_ir::{Code, Diagnostic, Diagnostics};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -38,14 +39,22 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs a command line; `args` begins with the program's name. Prints to standard output and standard error.
-pub fn run_with(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+pub fn run_with(args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let json = args.iter().any(|a| a == "--json");
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(e) => {
-            // Help and version are errors to clap, with exit code 0; failing to print them leaves nothing to say.
+        Err(e) if !e.use_stderr() => {
+            // Help and version; failing to print them leaves nothing to say.
             let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+            return ExitCode::SUCCESS;
         }
+        // No command at all: help, on standard error.
+        Err(e) if e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = e.print();
+            return ExitCode::from(2);
+        }
+        Err(e) => return fail(&Context::new(json), &misuse(&e)),
     };
     let context = Context::new(cli.json);
     match dispatch(&context, &cli.command) {
@@ -53,12 +62,29 @@ pub fn run_with(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
             context.finish(&outcome);
             if outcome.success { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
-        Err(errors) => {
-            context.fail(&errors);
-            let misuse = errors.first_code() == Some(Code::Usage);
-            ExitCode::from(if misuse { 2 } else { 1 })
-        }
+        Err(errors) => fail(&context, &errors),
     }
+}
+
+fn fail(context: &Context, errors: &Diagnostics) -> ExitCode {
+    context.fail(errors);
+    let misuse = errors.first_code() == Some(Code::Usage);
+    ExitCode::from(if misuse { 2 } else { 1 })
+}
+
+/// What clap says about a command line, as a finding like any other: message, usage as a note, the way to more help.
+fn misuse(e: &clap::Error) -> Diagnostics {
+    let text = e.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let mut paragraphs = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty());
+    let mut d = Diagnostic::error(Code::Usage, paragraphs.next().unwrap_or("a malformed command line"));
+    for p in paragraphs {
+        d = match p.strip_prefix("For more information, try ") {
+            Some(_) => d.help("`--help` shows what can be given"),
+            None => d.note(p.trim_start_matches("tip: ")),
+        };
+    }
+    d.into()
 }
 
 fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics> {
@@ -70,6 +96,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics
         Command::Schedule(args) => schedule::run(context, args),
         Command::Simulate(args) => simulate::simulate(context, args),
         Command::Report(args) => simulate::report(context, args),
+        Command::Trace(args) => simulate::trace(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Explain(args) => explain::run(context, args),

@@ -1,27 +1,31 @@
 //! `nki run`: a kernel on data, one way.
 
 use super::check::comparison;
-use super::command::Run;
+use super::command::{Run, Simulation};
 use super::context::{Context, Outcome, diagnostics};
-use super::subject::load;
+use super::machine::load_machine;
+use super::subject::{FileKind, Loaded, load};
+use crate::Mode;
 use crate::args::{Sink, to_f64};
-use crate::check::compare;
-use nki_ir::{Diagnostics, Tensor};
+use crate::check::{Problem, Ran, compare};
+use nki_ir::{Code, Diagnostic, Diagnostics, Tensor};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
     // Before anything long: a mistake in a file name.
     let sinks: Vec<Sink> = args.output.iter().map(|o| o.parse()).collect::<Result<_, _>>()?;
-    let loaded = load(&args.subject)?;
-    let progress = context.progress(format!("{} ({})", loaded.what, args.mode));
-    let ran = loaded.prepared.run(args.mode)?;
-    drop(progress);
+    let job = match FileKind::of(&args.subject.kernel) {
+        Some(FileKind::Machine) => machine(context, args)?,
+        _ => kernel(context, args)?,
+    };
+    let Job { name, what, mode, warnings, problem, ran } = job;
     let results: Vec<(&str, &Tensor)> = ran.results.iter().map(|(n, t)| (n.as_str(), t)).collect();
     // Before anything is said: a file that cannot be written is a failure, not a result.
     sinks.iter().try_for_each(|sink| sink.write(&results))?;
-    context.say(format!("{} ({}, {:.3} ms)", loaded.what, args.mode, 1e3 * ran.took.as_secs_f64()));
-    context.warn(&loaded.prepared.warnings);
-    let want = loaded.problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?)));
+    context.say(format!("{what} ({mode}, {:.3} ms)", 1e3 * ran.took.as_secs_f64()));
+    context.warn(&warnings);
+    let want = problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?)));
     let want = want.filter(|_| args.reference);
     let want = want.map(|(c, i)| (c, (c.reference)(&i)));
     let (mut list, mut success) = (Vec::new(), true);
@@ -35,6 +39,7 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
         });
         list.push(json!({ "name": name, "dtype": tensor.dtype.to_string(), "shape": tensor.shape, "accuracy": accuracy }));
     }
+    let target = ran.report.as_ref().map_or(args.subject.target(), |r| r.target).name();
     if let Some(report) = &ran.report {
         context.say(format!("  simulated {:.3} µs on {}", report.kernel_ns / 1e3, report.target));
     }
@@ -43,17 +48,58 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
     }
     let json = json!({
         "schema": "nki.run/1",
-        "kernel": loaded.prepared.kernel().name,
-        "case": loaded.what,
-        "mode": args.mode.name(),
-        "target": args.subject.target.name(),
+        "kernel": name,
+        "case": what,
+        "mode": mode.name(),
+        "target": target,
         "seconds": ran.took.as_secs_f64(),
         "simulated_ns": ran.report.as_ref().map(|r| r.kernel_ns),
         "results": list,
-        "warnings": diagnostics(&loaded.prepared.warnings),
+        "warnings": diagnostics(&warnings),
         "written": sinks.iter().map(|s| Value::from(s.path().to_string_lossy())).collect::<Vec<_>>(),
     });
     Ok(Outcome { json, success })
+}
+
+/// What was run, and what it gave.
+struct Job {
+    name: String,
+    what: String,
+    mode: Mode,
+    warnings: Diagnostics,
+    problem: Option<Problem>,
+    ran: Ran,
+}
+
+fn kernel(context: &Context, args: &Run) -> Result<Job, Diagnostics> {
+    let mode = args.mode.unwrap_or(Mode::Host);
+    let loaded = load(&args.subject)?;
+    let progress = context.progress(format!("{} ({mode})", loaded.what));
+    let ran = loaded.prepared.run(mode)?;
+    drop(progress);
+    let Loaded { prepared, what, problem } = loaded;
+    let name = prepared.kernel().name.clone();
+    Ok(Job { name, what, mode, warnings: prepared.warnings, problem, ran })
+}
+
+fn machine(context: &Context, args: &Run) -> Result<Job, Diagnostics> {
+    let (mode, file) = (args.mode.unwrap_or(Mode::Sim), &args.subject.kernel);
+    if mode != Mode::Sim {
+        let text = format!("`--mode {mode}`: {file} is a machine program, which only the simulator runs");
+        return Err(Diagnostic::error(Code::Usage, text).help("use `--mode sim`").into());
+    }
+    let progress = context.progress(format!("simulating {file}"));
+    let machine = load_machine(&Simulation::full(&args.subject))?;
+    let start = Instant::now();
+    let output = machine.run()?;
+    let took = start.elapsed();
+    drop(progress);
+    let results = machine.results().map(str::to_string).zip(output.outputs).collect();
+    let mut warnings = machine.warnings.clone();
+    warnings.extend(output.warnings);
+    let name = machine.program.header().name.clone();
+    let ran = Ran { results, took, report: Some(output.report) };
+    Ok(Job { name, what: machine.what, mode, warnings, problem: None, ran })
 }
 
 /// Dtype, shape, range, and the first few values.

@@ -2,29 +2,44 @@
 
 use super::command::Schedule;
 use super::context::{Context, Outcome, diagnostics};
-use super::subject::load;
+use super::ir::output_kind;
+use super::subject::{FileKind, load};
+use crate::args::write_file;
 use nki_backend::device::{CompileOptions, Compiled};
-use nki_ir::Diagnostics;
+use nki_ir::{Code, Diagnostic, Diagnostics};
 use nki_sim::program::STREAM_ENGINES;
 use serde_json::{Value, json};
 
 pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
+    if let Some(path) = &args.output
+        && output_kind(path)? != FileKind::Machine
+    {
+        let text = format!("`{}`: a schedule is a machine program", path.display());
+        return Err(Diagnostic::error(Code::Usage, text).help("write to a .nkim file").into());
+    }
     let loaded = load(&args.subject)?;
     let options = args.without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
     let progress = context.progress(format!("compiling {}", loaded.what));
     let compiled = loaded.prepared.compile_with(&options)?;
     drop(progress);
-    context.say(format!("{} on {}\n", loaded.what, args.subject.target));
+    if let Some(path) = &args.output {
+        write_file(path, nki_sim::text::print(&compiled.program).as_bytes())?;
+    }
+    context.say(format!("{} on {}\n", loaded.what, args.subject.target()));
     context.say(compiled.report.to_string());
     context.say(format!("\n{}", compiled.listing(args.limit).trim_end()));
+    if let Some(path) = &args.output {
+        context.say(format!("\nwrote {}", path.display()));
+    }
     context.warn(&loaded.prepared.warnings);
     Ok(Outcome::ok(json!({
         "schema": "nki.schedule/1",
         "kernel": loaded.prepared.kernel().name,
         "case": loaded.what,
-        "target": args.subject.target.name(),
+        "target": args.subject.target().name(),
         "compiler": compiler(&compiled),
         "listing": compiled.listing(args.limit),
+        "written": args.output.as_ref().map(|p| p.display().to_string()),
         "warnings": diagnostics(&loaded.prepared.warnings),
     })))
 }

@@ -1,53 +1,66 @@
-//! `nki simulate` and `nki report`: a kernel on the simulated machine.
+//! `nki simulate`, `nki trace` and `nki report`: a kernel on the simulated machine.
 
-use super::command::{Report, Simulate};
+use super::command::{Report, Simulate, Simulation, Trace};
 use super::context::{Context, Outcome, diagnostics};
-use super::schedule::compiler;
-use super::subject::load;
+use super::machine::load_machine;
 use nki_ir::Diagnostics;
-use nki_sim::{Mode, SimOptions};
 use serde_json::json;
 
 pub fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Diagnostics> {
-    let loaded = load(&args.subject)?;
-    let progress = context.progress(format!("simulating {}", loaded.what));
-    let program = nki_sim::verify(loaded.prepared.compile()?.program)?;
-    let options = SimOptions {
-        mode: if args.time_only { Mode::TimeOnly } else { Mode::Full },
-        adversary: args.adversary,
-        ..SimOptions::default()
-    };
-    let inputs = if args.time_only { &[][..] } else { loaded.prepared.inputs() };
-    let output = nki_sim::run(&program, inputs, &options)?;
+    let progress = context.progress(format!("simulating {}", args.simulation.subject.kernel));
+    let machine = load_machine(&args.simulation)?;
+    let output = machine.run()?;
     drop(progress);
-    context.say(format!("{}\n", loaded.what));
+    context.say(format!("{}\n", machine.what));
     context.say(output.report.to_string().trim_end());
-    context.warn(&output.warnings);
+    let mut warnings = machine.warnings.clone();
+    warnings.extend(output.warnings);
+    context.warn(&warnings);
     Ok(Outcome::ok(json!({
         "schema": "nki.simulate/1",
-        "case": loaded.what,
+        "case": machine.what,
         "report": output.report.to_json(),
-        "warnings": diagnostics(&output.warnings),
+        "warnings": diagnostics(&warnings),
+    })))
+}
+
+pub fn trace(context: &Context, args: &Trace) -> Result<Outcome, Diagnostics> {
+    let progress = context.progress(format!("simulating {}", args.simulation.subject.kernel));
+    let machine = load_machine(&args.simulation)?;
+    let output = machine.trace(&args.output)?;
+    drop(progress);
+    let (path, report) = (args.output.display().to_string(), &output.report);
+    context.say(format!("{} on {}: {:.3} µs simulated", machine.what, report.target, report.kernel_ns / 1e3));
+    context.say(format!("wrote {path}; open it in ui.perfetto.dev or chrome://tracing"));
+    let mut warnings = machine.warnings.clone();
+    warnings.extend(output.warnings);
+    context.warn(&warnings);
+    Ok(Outcome::ok(json!({
+        "schema": "nki.trace/1",
+        "case": machine.what,
+        "target": report.target.name(),
+        "kernel_ns": report.kernel_ns,
+        "instructions": report.instructions,
+        "written": path,
+        "warnings": diagnostics(&warnings),
     })))
 }
 
 pub fn report(context: &Context, args: &Report) -> Result<Outcome, Diagnostics> {
-    let loaded = load(&args.subject)?;
-    let progress = context.progress(format!("compiling and simulating {}", loaded.what));
-    let compiled = loaded.prepared.compile()?;
-    let what = compiled.report.to_string();
-    let compiler = compiler(&compiled);
-    let program = nki_sim::verify(compiled.program)?;
-    let options = SimOptions { mode: Mode::TimeOnly, ..SimOptions::default() };
-    let output = nki_sim::run(&program, &[], &options)?;
+    let progress = context.progress(format!("compiling and simulating {}", args.subject.kernel));
+    let machine = load_machine(&Simulation::time_only(&args.subject))?;
+    let output = machine.run()?;
     drop(progress);
-    context.say(format!("{}\n\n{}\ncompiler\n{what}", loaded.what, output.report));
-    context.warn(&loaded.prepared.warnings);
+    context.say(format!("{}\n\n{}", machine.what, output.report));
+    if let Some((text, _)) = &machine.compiler {
+        context.say(format!("compiler\n{text}"));
+    }
+    context.warn(&machine.warnings);
     Ok(Outcome::ok(json!({
         "schema": "nki.report/1",
-        "case": loaded.what,
-        "compiler": compiler,
+        "case": machine.what,
+        "compiler": machine.compiler.as_ref().map(|c| &c.1),
         "report": output.report.to_json(),
-        "warnings": diagnostics(&loaded.prepared.warnings),
+        "warnings": diagnostics(&machine.warnings),
     })))
 }

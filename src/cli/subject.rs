@@ -1,10 +1,10 @@
-//! What a command works on: a kernel by name, or a file of tile IR.
+//! What a command works on: a kernel by name, a file of tile IR, or a machine program.
 
 use super::command::Subject;
 use super::list::find;
 use crate::args::{Generator, Source, did_you_mean};
 use crate::check::{Prepared, Problem};
-use nki_ir::{Code, Diagnostic, Diagnostics, Kernel, Tensor};
+use nki_ir::{Code, DType, Diagnostic, Diagnostics, Kernel, Tensor};
 use std::path::Path;
 
 /// A kernel with data, through the gate, and one line about it.
@@ -15,34 +15,58 @@ pub struct Loaded {
     pub problem: Option<Problem>,
 }
 
-/// Loads what the command line names.
-///
-/// # Errors
-/// Everything that keeps it from running.
-pub fn load(subject: &Subject) -> Result<Loaded, Diagnostics> {
-    if is_file(&subject.kernel, "nkir") {
-        let kernel = read_ir(&subject.kernel)?;
-        let inputs = inputs(&kernel, subject)?;
-        let shapes: Vec<String> = kernel
-            .inputs()
-            .zip(&inputs)
-            .map(|((_, b), t)| format!("{}={}{:?}", b.name, t.dtype, t.shape))
-            .collect();
-        let what = format!("{} {}", kernel.name, shapes.join(" "));
-        return Ok(Loaded {
-            prepared: Prepared::from_ir(kernel, inputs, subject.target)?,
-            what,
-            problem: None,
-        });
-    }
-    let problem = Problem::new(find(&subject.kernel)?, &subject.given())?;
-    let what = format!("{} {}", problem.kernel.name, problem.describe());
-    Ok(Loaded { prepared: Prepared::of(&problem, subject.target)?, what, problem: Some(problem) })
+/// The two kinds of files that stand where a kernel's name does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    TileIr,
+    Machine,
 }
 
-/// Whether `name` is the name of a file with this extension.
-pub fn is_file(name: &str, extension: &str) -> bool {
-    Path::new(name).extension().is_some_and(|e| e == extension)
+impl FileKind {
+    /// By the extension, `.nkir` or `.nkim`.
+    pub fn of(name: impl AsRef<Path>) -> Option<FileKind> {
+        match name.as_ref().extension()?.to_str()? {
+            "nkir" => Some(FileKind::TileIr),
+            "nkim" => Some(FileKind::Machine),
+            _ => None,
+        }
+    }
+}
+
+/// Loads a kernel that the command line names, or its file of tile IR.
+///
+/// # Errors
+/// Everything that keeps it from running; `nki::usage` for a machine program.
+pub fn load(subject: &Subject) -> Result<Loaded, Diagnostics> {
+    match FileKind::of(&subject.kernel) {
+        Some(FileKind::TileIr) => {
+            let kernel = read_ir(&subject.kernel)?;
+            let inputs = inputs(&kernel.name, &signature(&kernel), subject)?;
+            let what = describe(&kernel.name, &signature(&kernel));
+            Ok(Loaded { prepared: Prepared::from_ir(kernel, inputs, subject.target())?, what, problem: None })
+        }
+        Some(FileKind::Machine) => {
+            let text =
+                format!("{}: a machine program, where a kernel or a .nkir file is expected", subject.kernel);
+            let help = "a machine program can be verified, run, simulated, reported on and traced";
+            Err(Diagnostic::error(Code::Usage, text).help(help).into())
+        }
+        None => {
+            not_another_file(&subject.kernel)?;
+            let problem = Problem::new(find(&subject.kernel)?, &subject.given())?;
+            let what = format!("{} {}", problem.kernel.name, problem.describe());
+            Ok(Loaded { prepared: Prepared::of(&problem, subject.target())?, what, problem: Some(problem) })
+        }
+    }
+}
+
+/// A name with a path in it is meant to be a file.
+fn not_another_file(name: &str) -> Result<(), Diagnostics> {
+    if !name.contains(['/', '\\']) && !Path::new(name).is_file() {
+        return Ok(());
+    }
+    let text = format!("{name}: neither the name of a kernel nor a .nkir or .nkim file");
+    Err(Diagnostic::error(Code::Usage, text).help("`nki list` shows all kernels").into())
 }
 
 /// Reads a text file.
@@ -50,7 +74,13 @@ pub fn is_file(name: &str, extension: &str) -> bool {
 /// # Errors
 /// `nki::file`.
 pub fn read_text(path: &str) -> Result<String, Diagnostics> {
-    std::fs::read_to_string(path).map_err(|e| Diagnostic::error(Code::File, format!("{path}: {e}")).into())
+    let fail = |what: String| Diagnostic::error(Code::File, format!("{path}: {what}"));
+    let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|e| {
+        fail(format!("byte {} is not UTF-8 text", e.utf8_error().valid_up_to()))
+            .help("text is expected; is it another kind of file?")
+            .into()
+    })
 }
 
 /// Reads a `.nkir` file.
@@ -61,32 +91,53 @@ pub fn read_ir(path: &str) -> Result<Kernel, Diagnostics> {
     nki_ir::text::parse(&read_text(path)?, path)
 }
 
-/// Values for the inputs of a kernel from a file: as given, or generated.
-fn inputs(kernel: &Kernel, subject: &Subject) -> Result<Vec<Tensor>, Diagnostics> {
+/// An input by name, dtype and shape.
+pub type Input = (String, DType, Vec<usize>);
+
+fn signature(kernel: &Kernel) -> Vec<Input> {
+    let shape = |s: &[u32]| s.iter().map(|&d| d as usize).collect();
+    kernel.inputs().map(|(_, b)| (b.name.clone(), b.dtype, shape(&b.shape))).collect()
+}
+
+/// One line about what comes from a file.
+pub fn describe(name: &str, inputs: &[Input]) -> String {
+    let shapes: Vec<String> =
+        inputs.iter().map(|(n, dtype, shape)| format!("{n}={dtype}{shape:?}")).collect();
+    format!("{name} {}", shapes.join(" ")).trim_end().to_string()
+}
+
+/// Values for the inputs of what comes from a file: as given, or generated.
+///
+/// # Errors
+/// `nki::usage`: unknown names. `nki::argument`: another dtype or shape. `nki::file`.
+pub fn inputs(kernel: &str, inputs: &[Input], subject: &Subject) -> Result<Vec<Tensor>, Diagnostics> {
     let usage = |text: String| Err(Diagnostics::from(Diagnostic::error(Code::Usage, text)));
     if let Some((name, _)) = subject.dims.first() {
-        return usage(format!("`--dim {name}=..`: the shapes of a .nkir file are fixed"));
+        return usage(format!("`--dim {name}=..`: the shapes of {} are fixed", subject.kernel));
     }
-    for (name, _) in &subject.args {
-        if !kernel.inputs().any(|(_, b)| &b.name == name) {
-            let hint = did_you_mean(name, kernel.inputs().map(|(_, b)| b.name.as_str()));
-            return usage(format!("`{}` has no input `{name}`{hint}", kernel.name));
+    if let Some(dtype) = subject.dtype {
+        return usage(format!("`--dtype {dtype}`: the element types of {} are fixed", subject.kernel));
+    }
+    for (i, (name, _)) in subject.args.iter().enumerate() {
+        if !inputs.iter().any(|input| &input.0 == name) {
+            let hint = did_you_mean(name, inputs.iter().map(|input| input.0.as_str()));
+            return usage(format!("`{kernel}` has no input `{name}`{hint}"));
+        }
+        if subject.args[..i].iter().any(|(other, _)| other == name) {
+            return usage(format!("argument `{name}` is given twice"));
         }
     }
     let mut all = Vec::new();
-    for (i, (_, buf)) in kernel.inputs().enumerate() {
-        let source = match subject.args.iter().find(|(name, _)| *name == buf.name) {
+    for (i, (name, dtype, shape)) in inputs.iter().enumerate() {
+        let source = match subject.args.iter().find(|(given, _)| given == name) {
             Some((_, text)) => text.parse()?,
-            None => Source::Generator(Generator::natural(buf.dtype)),
+            None => Source::Generator(Generator::natural(*dtype)),
         };
-        let shape: Vec<usize> = buf.shape.iter().map(|&d| d as usize).collect();
         let seed = subject.seed.wrapping_add((i as u64) << 32);
-        let tensor = source.tensor(&buf.name, buf.dtype, &shape, seed)?;
-        if (tensor.dtype, &tensor.shape) != (buf.dtype, &shape) {
-            let text = format!(
-                "`{}` is {}{shape:?}, the given tensor {}{:?}",
-                buf.name, buf.dtype, tensor.dtype, tensor.shape
-            );
+        let tensor = source.tensor(name, *dtype, shape, seed)?;
+        if (tensor.dtype, &tensor.shape) != (*dtype, shape) {
+            let text =
+                format!("`{name}` is {dtype}{shape:?}, the given tensor {}{:?}", tensor.dtype, tensor.shape);
             return Err(Diagnostic::error(Code::Argument, text).into());
         }
         all.push(tensor);

@@ -21,6 +21,13 @@ pub fn render(found: &Diagnostics, source: &dyn Fn(&str) -> Option<String>, colo
     out.out
 }
 
+/// One finding with its snippets, without the line that counts.
+pub fn render_one(found: &Diagnostic, source: &dyn Fn(&str) -> Option<String>, color: bool) -> String {
+    let mut out = Renderer { out: String::new(), source: Sources { read: source, files: Vec::new() }, color };
+    out.diagnostic(found);
+    out.out
+}
+
 /// Files read so far.
 struct Sources<'a> {
     read: &'a dyn Fn(&str) -> Option<String>,

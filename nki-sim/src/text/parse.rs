@@ -21,7 +21,10 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Program, Diagnostics> {
     // An error that ends the parse is in the list as well.
     let _ = parser.file();
     let Parser { mut base, mut program } = parser;
-    program.locs = base.locations(&program.name);
+    // In a text that is cut off or broken, positions without a table would only hide what is wrong.
+    if !base.errors.has_errors() {
+        program.locs = base.locations(&program.name);
+    }
     if base.errors.has_errors() { Err(base.errors) } else { Ok(program) }
 }
 
