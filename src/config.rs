@@ -37,6 +37,8 @@ pub struct Field {
     pub default: String,
     /// First paragraph of the documentation.
     pub doc: &'static str,
+    /// Values worth trying when the kernel is tuned, as text: `#[config(default = 128, tune = [64, 128])]`.
+    pub tune: Vec<String>,
 }
 
 /// Why a field could not be set.

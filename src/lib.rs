@@ -34,6 +34,8 @@ pub mod schedule;
 pub mod space;
 mod tensor;
 mod trace;
+#[cfg(feature = "json")]
+pub mod tune;
 pub mod value;
 mod views;
 

@@ -210,7 +210,7 @@ impl<T: KernelConfig> FieldsOf for &&Parameter<T> {
 }
 impl<T: ConfigValue> FieldsOf for &Parameter<T> {
     fn __nki_fields(&self, name: &'static str) -> Vec<Field> {
-        vec![Field { name, ty: T::type_name(), default: String::new(), doc: "" }]
+        vec![Field { name, ty: T::type_name(), default: String::new(), doc: "", tune: Vec::new() }]
     }
 }
 impl<T> NoFields for Parameter<T> {}

@@ -47,6 +47,7 @@ fn every_command_has_a_json_twin_with_its_schema() {
         (&["report", &machine], "nki.report/1"),
         (&["trace", &machine, "-o", &trace], "nki.trace/1"),
         (&["bench", "add", "--seconds", "0"], "nki.bench/1"),
+        (&["tune", "matmul", "-p", "tile_m=64,129"], "nki.tune/1"),
         (&["explain"], "nki.explain/1"),
         (&["isa", "nc_matmul"], "nki.isa/1"),
         (&["doctor"], "nki.doctor/1"),
@@ -158,6 +159,11 @@ fn mistakes_have_a_code_a_hint_and_a_status() {
         (&["run", "matmul", "--target", "trn4"], 2, "trn2"),
         (&["explain", "psum_ban"], 2, "did you mean `psum_bank`?"),
         (&["isa", "nc_matmlu"], 2, "did you mean `nc_matmul`?"),
+        (&["tune", "softmax"], 2, "declares no values to try"),
+        (&["tune", "matmul", "-p", "tile_x=1"], 2, "did you mean `tile_m`?"),
+        (&["tune", "matmul", "-p", "tile_m=1,1"], 2, "stands twice"),
+        (&["tune", "matmul", "-p", "tile_m=1", "-a", "tile_m=2"], 2, "given a value and searched for"),
+        (&["tune", "matmul", "--jobs", "0"], 2, "from 1"),
         (&["frobnicate"], 2, "frobnicate"),
     ] {
         let o = nki(args);
@@ -184,5 +190,38 @@ fn explained_examples_fail_and_pass_as_they_say() {
     }
     let shown = out(&nki(&["explain", "psum_bank"]));
     assert!(shown.contains("Fails:") && shown.contains("Repaired:"), "{shown}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn tuning_finds_the_same_winner_however_it_runs_and_its_file_is_refused_elsewhere() {
+    let dir = folder("tune");
+    let file = |name: &str| dir.join(name).display().to_string();
+    let shape = ["-d", "m=200", "-d", "k=130", "-d", "n=600", "--dtype", "bf16"];
+    let tune = |rest: &[&str]| json(&[&["tune", "matmul"], &shape[..], rest].concat());
+    let space = ["-p", "tile_m=16,64,100,129", "-p", "tile_n=600,512,128"];
+    let whole = tune(&space);
+    let candidates = whole["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 12);
+    let times = candidates.iter().filter_map(|c| c["simulated_ns"].as_f64());
+    let fastest = times.fold(whole["baseline_ns"].as_f64().unwrap(), f64::min);
+    assert_eq!(whole["winner"]["simulated_ns"].as_f64(), Some(fastest));
+    // 129 rows have no place in 128 partitions; 600 f32 columns have none in a PSUM bank.
+    let invalid = candidates.iter().filter(|c| c["invalid"].is_string()).count();
+    assert_eq!(invalid, 3 + 4 - 1);
+    assert_eq!(tune(&[&space[..], &["--jobs", "1"]].concat()), whole);
+    // Interrupted after five candidates, then continued.
+    let kept = file("kept.json");
+    let part = tune(&[&space[..], &["--budget", "5", "-o", &kept]].concat());
+    assert_eq!(part["candidates"].as_array().unwrap().len(), 5);
+    assert_eq!(tune(&[&space[..], &["-o", &kept]].concat()), whole);
+    let simulate = |shape: &[&str]| nki(&[&["simulate", "matmul", "--tuned", &kept], shape].concat());
+    let o = simulate(&shape);
+    assert!(o.status.success(), "{}", err(&o));
+    let o = simulate(&["-d", "m=201", "--dtype", "bf16"]);
+    assert!(o.status.code() == Some(1) && err(&o).contains("nki::config"), "{}", err(&o));
+    std::fs::write(&kept, "{").unwrap();
+    let o = nki(&[&["tune", "matmul", "-o", &kept], &shape[..]].concat());
+    assert!(o.status.code() == Some(1) && err(&o).contains("nki::file"), "{}", err(&o));
     std::fs::remove_dir_all(dir).unwrap();
 }

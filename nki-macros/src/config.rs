@@ -24,7 +24,8 @@ fn structure(input: &DeriveInput, s: &DataStruct) -> syn::Result<TokenStream> {
         return Err(syn::Error::new_spanned(&s.fields, message));
     };
     let (ident, (generics, ty_generics, where_clause)) = (&input.ident, input.generics.split_for_impl());
-    let defaults = fields.named.iter().map(default_of).collect::<syn::Result<Vec<_>>>()?;
+    let attributes = fields.named.iter().map(attributes_of).collect::<syn::Result<Vec<_>>>()?;
+    let defaults: Vec<_> = attributes.iter().map(|a| &a.default).collect();
     let idents: Vec<_> = fields.named.iter().filter_map(|f| f.ident.as_ref()).collect();
     let names: Vec<_> = idents.iter().map(|i| i.unraw().to_string()).collect();
     let types: Vec<_> = fields.named.iter().map(|f| &f.ty).collect();
@@ -33,7 +34,15 @@ fn structure(input: &DeriveInput, s: &DataStruct) -> syn::Result<TokenStream> {
         .iter()
         .zip(&types)
         .map(|(ident, ty)| quote_spanned!(ty.span()=> ::nki::config::ConfigValue::show(&defaults.#ident)));
-    let default = defaults.iter().any(Option::is_some).then(|| {
+    let tunes = attributes.iter().zip(&types).map(|(a, ty)| {
+        let values = a.tune.iter().map(|e| {
+            quote_spanned! { e.span()=>
+                { let value: #ty = #e; ::nki::config::ConfigValue::show(&value) }
+            }
+        });
+        quote!(::std::vec![#(#values),*])
+    });
+    let default = defaults.iter().any(|d| d.is_some()).then(|| {
         let values = defaults.iter().map(|d| match d {
             Some(e) => quote!(#e),
             None => quote!(::core::default::Default::default()),
@@ -56,6 +65,7 @@ fn structure(input: &DeriveInput, s: &DataStruct) -> syn::Result<TokenStream> {
                     ty: <#types as ::nki::config::ConfigValue>::type_name(),
                     default: #shows,
                     doc: #docs,
+                    tune: #tunes,
                 }),*]
             }
             fn set(&mut self, name: &str, text: &str) -> ::core::result::Result<(), ::nki::config::SetError> {
@@ -72,19 +82,29 @@ fn structure(input: &DeriveInput, s: &DataStruct) -> syn::Result<TokenStream> {
     })
 }
 
-/// The expression of `#[config(default = ..)]`.
-fn default_of(field: &Field) -> syn::Result<Option<Expr>> {
-    let mut default = None;
+/// What `#[config(default = .., tune = [..])]` says about a field.
+#[derive(Default)]
+struct Attributes {
+    default: Option<Expr>,
+    tune: Vec<Expr>,
+}
+
+fn attributes_of(field: &Field) -> syn::Result<Attributes> {
+    let mut found = Attributes::default();
     for attribute in field.attrs.iter().filter(|a| a.path().is_ident("config")) {
         attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("default") {
-                return Err(meta.error("expected `default = ..`"));
+            if meta.path.is_ident("default") {
+                found.default = Some(meta.value()?.parse()?);
+            } else if meta.path.is_ident("tune") {
+                let values: syn::ExprArray = meta.value()?.parse()?;
+                found.tune = values.elems.into_iter().collect();
+            } else {
+                return Err(meta.error("expected `default = ..` or `tune = [..]`"));
             }
-            default = Some(meta.value()?.parse()?);
             Ok(())
         })?;
     }
-    Ok(default)
+    Ok(found)
 }
 
 fn doc_of(attrs: &[syn::Attribute]) -> String {

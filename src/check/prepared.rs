@@ -38,7 +38,19 @@ impl Prepared {
     /// # Errors
     /// What the trace or the gate finds.
     pub fn of(problem: &Problem, target: Target) -> Result<Prepared, Diagnostics> {
-        let source = problem.specialize()?;
+        Self::with_values(problem, &[], target)
+    }
+
+    /// Traces a kernel with further configuration values, and puts it through the gate.
+    ///
+    /// # Errors
+    /// What the trace or the gate finds.
+    pub fn with_values(
+        problem: &Problem,
+        values: &[(String, String)],
+        target: Target,
+    ) -> Result<Prepared, Diagnostics> {
+        let source = problem.specialize_with(values)?;
         let traced = source.trace()?;
         let rules = problem.contract.map_or(&[][..], |c| c.results);
         let outputs: Vec<String> = traced.kernel.outputs().map(|(_, b)| b.name.clone()).collect();

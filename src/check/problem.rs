@@ -91,6 +91,14 @@ impl Problem {
     /// # Errors
     /// What the kernel's signature does not take.
     pub fn specialize(&self) -> Result<Specialization, Diagnostics> {
+        self.specialize_with(&[])
+    }
+
+    /// The kernel, specialised to the arguments and further configuration values.
+    ///
+    /// # Errors
+    /// What the kernel's signature does not take.
+    pub fn specialize_with(&self, values: &[(String, String)]) -> Result<Specialization, Diagnostics> {
         let Some(launch) = self.kernel.launch else {
             let text = format!("`{}` has parameters that cannot be given by name", self.kernel.name);
             return fail(Code::Usage, text, Some("call it from another kernel, or from Rust".into()));
@@ -99,7 +107,7 @@ impl Problem {
         for (name, tensor) in &self.tensors {
             arguments = arguments.tensor(name, tensor.clone());
         }
-        for (name, text) in &self.values {
+        for (name, text) in self.values.iter().chain(values) {
             arguments = arguments.value(name, text);
         }
         launch(&arguments)

@@ -38,6 +38,8 @@ pub enum Command {
     Trace(Trace),
     /// Measure native execution, and simulate the time on the target
     Bench(Bench),
+    /// Search configuration values for the least simulated time
+    Tune(Tune),
     /// Put files through the gate
     Verify(Verify),
     /// Explain an error code, with an example that fails and one that works
@@ -73,6 +75,9 @@ pub struct Subject {
     /// Seed of generated tensors that do not say their own
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Use the configuration that `nki tune` found for these arguments
+    #[arg(long, value_name = "FILE.json")]
+    pub tuned: Option<String>,
     /// The machine to compile for: trn1, inf2, trn2 (the default), trn3
     #[arg(long, value_parser = target)]
     pub target: Option<Target>,
@@ -226,6 +231,30 @@ pub struct Bench {
 }
 
 #[derive(Args)]
+pub struct Tune {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// A configuration value and what to try for it; what the kernel declares if absent
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE,..", value_parser = values)]
+    pub params: Vec<(String, Vec<String>)>,
+    /// Candidates measured at most; a space that is not larger is measured completely
+    #[arg(long, default_value_t = 500)]
+    pub budget: usize,
+    /// Candidates measured at a time; all cores if absent
+    #[arg(long, value_parser = jobs)]
+    pub jobs: Option<usize>,
+    /// Where the search of a large space starts again
+    #[arg(long, default_value_t = 0)]
+    pub search_seed: u64,
+    /// Write everything measured; a file that is there is continued
+    #[arg(long, short, value_name = "FILE.json")]
+    pub output: Option<PathBuf>,
+    /// Measure everything again
+    #[arg(long, requires = "output")]
+    pub fresh: bool,
+}
+
+#[derive(Args)]
 pub struct Verify {
     /// Files of tile IR (.nkir) and machine programs (.nkim)
     #[arg(value_name = "FILE", required = true)]
@@ -267,6 +296,23 @@ fn dims(text: &str) -> Result<(String, Vec<usize>), String> {
     let (name, values) = pair(text)?;
     let sizes: Result<_, _> = values.split(',').map(size).collect();
     Ok((name, sizes?))
+}
+
+fn values(text: &str) -> Result<(String, Vec<String>), String> {
+    let (name, values) = pair(text)?;
+    let mut all: Vec<String> = Vec::new();
+    for value in values.split(',') {
+        match value {
+            "" => return Err(format!("a value of `{name}` is missing")),
+            twice if all.iter().any(|v| v == twice) => return Err(format!("`{twice}` stands twice")),
+            value => all.push(value.to_string()),
+        }
+    }
+    Ok((name, all))
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a number from 1".to_string())
 }
 
 fn dtype(text: &str) -> Result<DType, String> {

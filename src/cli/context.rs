@@ -96,6 +96,12 @@ fn source(file: &str) -> Option<String> {
 pub struct Progress(ProgressBar);
 
 impl Progress {
+    /// `done` steps are done.
+    pub fn at(&self, done: usize, text: impl Into<String>) {
+        self.0.set_position(done as u64);
+        self.0.set_message(text.into());
+    }
+
     /// One step done; `next` is what comes now.
     pub fn step(&self, next: impl Into<String>) {
         self.0.inc(1);

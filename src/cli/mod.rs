@@ -24,6 +24,7 @@ mod run;
 mod schedule;
 mod simulate;
 mod subject;
+mod tune;
 mod verify;
 
 use clap::Parser;
@@ -98,6 +99,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics
         Command::Report(args) => simulate::report(context, args),
         Command::Trace(args) => simulate::trace(context, args),
         Command::Bench(args) => bench::run(context, args),
+        Command::Tune(args) => tune::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Explain(args) => explain::run(context, args),
         Command::Isa(args) => isa::run(context, args),

@@ -4,6 +4,7 @@ use super::command::Subject;
 use super::list::find;
 use crate::args::{Generator, Source, did_you_mean};
 use crate::check::{Prepared, Problem};
+use crate::tune::Tuned;
 use nki_ir::{Code, DType, Diagnostic, Diagnostics, Kernel, Tensor};
 use std::path::Path;
 
@@ -53,11 +54,26 @@ pub fn load(subject: &Subject) -> Result<Loaded, Diagnostics> {
         }
         None => {
             not_another_file(&subject.kernel)?;
-            let problem = Problem::new(find(&subject.kernel)?, &subject.given())?;
+            let mut problem = Problem::new(find(&subject.kernel)?, &subject.given())?;
+            if let Some(path) = &subject.tuned {
+                apply_tuned(&mut problem, path, subject)?;
+            }
             let what = format!("{} {}", problem.kernel.name, problem.describe());
             Ok(Loaded { prepared: Prepared::of(&problem, subject.target())?, what, problem: Some(problem) })
         }
     }
+}
+
+/// Sets the values of a tuned file that the command line leaves open.
+fn apply_tuned(problem: &mut Problem, path: &str, subject: &Subject) -> Result<(), Diagnostics> {
+    let tuned = Tuned::parse(&read_text(path)?, path)?;
+    tuned.check(problem, subject.target())?;
+    for (name, value) in tuned.given.into_iter().chain(tuned.winner) {
+        if problem.values.iter().all(|(n, _)| *n != name) {
+            problem.values.push((name, value));
+        }
+    }
+    Ok(())
 }
 
 /// A name with a path in it is meant to be a file.
@@ -112,6 +128,9 @@ pub fn describe(name: &str, inputs: &[Input]) -> String {
 /// `nki::usage`: unknown names. `nki::argument`: another dtype or shape. `nki::file`.
 pub fn inputs(kernel: &str, inputs: &[Input], subject: &Subject) -> Result<Vec<Tensor>, Diagnostics> {
     let usage = |text: String| Err(Diagnostics::from(Diagnostic::error(Code::Usage, text)));
+    if subject.tuned.is_some() {
+        return usage("`--tuned`: the configuration of a file is fixed".to_string());
+    }
     if let Some((name, _)) = subject.dims.first() {
         return usage(format!("`--dim {name}=..`: the shapes of {} are fixed", subject.kernel));
     }

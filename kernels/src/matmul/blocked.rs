@@ -7,13 +7,13 @@ use nki::prelude::*;
 #[derive(Clone, Debug, KernelConfig)]
 pub struct BlockedConfig {
     /// Result rows of a block, in tiles of 128.
-    #[config(default = 16)]
+    #[config(default = 16, tune = [2, 4, 8, 16, 32])]
     pub block_m: usize,
     /// Result columns of a block, in tiles of 512.
-    #[config(default = 2)]
+    #[config(default = 2, tune = [1, 2, 4])]
     pub block_n: usize,
     /// Contraction of a block, in tiles of 128; 8 for 16-bit types and 4 for f32 unless given.
-    #[config(default = None)]
+    #[config(default = None, tune = [None, Some(4), Some(8), Some(16), Some(32)])]
     pub block_k: Option<usize>,
 }
 

@@ -6,10 +6,10 @@ use nki::prelude::*;
 #[derive(Clone, Debug, KernelConfig)]
 pub struct MatmulConfig {
     /// Rows of one result tile, at most 128.
-    #[config(default = 128)]
+    #[config(default = 128, tune = [32, 64, 128])]
     pub tile_m: usize,
     /// Columns of one result tile, at most 512.
-    #[config(default = 512)]
+    #[config(default = 512, tune = [128, 256, 512])]
     pub tile_n: usize,
 }
 
