@@ -1,11 +1,13 @@
 //! Indexing by tuples: `x.at((ki, ..))`. Every entry of the tuple is one axis.
 
-use crate::elem::Elem;
+use crate::elem::{Elem, Int};
 use crate::idx::{Block, Idx};
-use crate::space::Memory;
+use crate::reg::{Ds, DynamicIndex, Position, Reg, Start};
+use crate::space::{Memory, Sbuf};
 use crate::tensor::Tensor;
 use crate::trace::{self, Place, Session, TraceId, error};
-use nki_ir::{Affine, AxisSlice, Code, Dim, Index, Space, View};
+use nki_ir::view::Dynamic;
+use nki_ir::{Affine, AxisSlice, BufData, Code, Dim, Index, Space, View};
 use std::ops::{Range, RangeFrom, RangeFull, RangeTo};
 use std::panic::Location;
 
@@ -17,6 +19,8 @@ pub enum Selected {
     Run { start: Affine, len: usize },
     /// One position; the axis disappears.
     Position(Affine),
+    /// Positions from one that is known when the kernel runs; without a length one position, and the axis disappears.
+    Dynamic { index: DynamicIndex, len: Option<usize> },
 }
 
 /// What can index one axis: `..`, ranges of `usize` or [`Idx`], a `usize` or [`Idx`] (one position, the axis disappears), or a
@@ -89,6 +93,34 @@ impl Axis for Block {
     }
 }
 
+impl<T: Int> Axis for Reg<T> {
+    fn __traces(&self) -> Vec<TraceId> {
+        vec![self.trace]
+    }
+    fn __select(self, _: &Session) -> Selected {
+        Selected::Dynamic { index: DynamicIndex::Register(self.reg), len: None }
+    }
+}
+impl<T: Int> Axis for Tensor<T, Sbuf> {
+    fn __traces(&self) -> Vec<TraceId> {
+        vec![self.trace]
+    }
+    fn __select(self, _: &Session) -> Selected {
+        Selected::Dynamic { index: DynamicIndex::Element(self.view), len: None }
+    }
+}
+impl<S: Start> Axis for Ds<S> {
+    fn __traces(&self) -> Vec<TraceId> {
+        self.start.__traces()
+    }
+    fn __select(self, s: &Session) -> Selected {
+        match self.start.__start(s) {
+            Position::Known(start) => Selected::Run { start, len: self.size },
+            Position::Dynamic(index) => Selected::Dynamic { index, len: Some(self.size) },
+        }
+    }
+}
+
 /// A tuple of [`Axis`] indices, at most one per axis; axes without one are taken whole.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot index a tensor",
@@ -142,6 +174,7 @@ struct Resolved {
     start: Affine,
     count: u32,
     drop: bool,
+    dynamic: Option<DynamicIndex>,
 }
 
 fn select(s: &mut Session, id: u32, selected: Vec<Selected>, place: Place) -> View {
@@ -174,7 +207,12 @@ fn select(s: &mut Session, id: u32, selected: Vec<Selected>, place: Place) -> Vi
 }
 
 fn resolve(s: &mut Session, selected: Selected, axis: usize, size: u32, id: u32, place: Place) -> Resolved {
+    let mut dynamic = None;
     let (start, count, drop) = match selected {
+        Selected::Dynamic { index, len } => {
+            dynamic = Some(index);
+            (fixed(0), len.map_or(1, |n| n as i128), len.is_none())
+        }
         Selected::Position(p) => (p, 1, true),
         Selected::Run { start, len } => (start, len as i128, false),
         Selected::Range { start, end } => {
@@ -189,7 +227,7 @@ fn resolve(s: &mut Session, selected: Selected, axis: usize, size: u32, id: u32,
                     .note("shapes are known while tracing; only starts may depend on a device loop")
                     .help("use a range of constant length, `i * n..i * n + n`, or a block of `nc.tiles(..)`");
                 s.report(place, d);
-                return Resolved { start: fixed(0), count: size, drop: false };
+                return Resolved { start: fixed(0), count: size, drop: false, dynamic };
             };
             (start, extent as i128, false)
         }
@@ -197,9 +235,9 @@ fn resolve(s: &mut Session, selected: Selected, axis: usize, size: u32, id: u32,
     let Ok(count) = u32::try_from(count) else {
         let message = format!("the range that indexes axis {axis} of `{}` has length {count}", s.name_of(id));
         s.report(place, error(Code::OutOfBounds, message).help("a range must end after it starts"));
-        return Resolved { start: fixed(0), count: size, drop };
+        return Resolved { start: fixed(0), count: size, drop, dynamic };
     };
-    Resolved { start, count, drop }
+    Resolved { start, count, drop, dynamic }
 }
 
 /// The view of `axes` of view `id`.
@@ -209,6 +247,12 @@ fn compose(s: &mut Session, id: u32, axes: &[Resolved], place: Place) -> View {
     let whole = view == View::full(view.buf, &buf);
     if !whole {
         check_bounds(s, id, axes, place);
+    }
+    let rows = s.shape(id).first().copied();
+    let all = |a: &Resolved| !a.drop && a.start.as_constant() == Some(0) && Some(a.count) == rows;
+    if matches!(view.dynamic, Some(Dynamic::Vector { .. })) && !axes.first().is_none_or(all) {
+        let message = format!("the rows of `{}` are chosen by an index tile and cannot be sliced", buf.name);
+        s.report(place, error(Code::DynamicIndex, message).help("slice the index tile instead"));
     }
     let index = match &view.index {
         Index::Slice(old) => {
@@ -242,7 +286,55 @@ fn compose(s: &mut Session, id: u32, axes: &[Resolved], place: Place) -> View {
             Index::Pattern(out)
         }
     };
-    View { index, ..view }
+    let dynamic = dynamic(s, &view, &buf, axes, place).or(view.dynamic);
+    View { index, dynamic, buf: view.buf, dtype: view.dtype }
+}
+
+/// The dynamic part of the view of `axes` of `view` (isa.md 3.5): at most one, along an axis of the tensor itself.
+fn dynamic(s: &mut Session, view: &View, buf: &BufData, axes: &[Resolved], place: Place) -> Option<Dynamic> {
+    let mut found = axes.iter().enumerate().filter_map(|(i, a)| Some((i, a.dynamic?)));
+    let (at, index) = found.next()?;
+    let report = |s: &mut Session, code, message: String, help: &str| {
+        let message = format!("view of `{}`: {message}", buf.name);
+        s.report(place, error(code, message).help(help));
+    };
+    if found.next().is_some() || view.dynamic.is_some() {
+        let message = "a second position that is known only when the kernel runs".into();
+        report(s, Code::DynamicIndex, message, "copy the part that the first index selects, and index that");
+        return None;
+    }
+    let Some(axis) = axis_of(view, buf, at) else {
+        let message =
+            format!("dimension {at} is not a whole axis of the tensor, which a dynamic index moves along");
+        report(s, Code::AccessPattern, message, "index the tensor first, and view the result otherwise");
+        return None;
+    };
+    Some(match index {
+        DynamicIndex::Register(reg) => Dynamic::Register { reg, axis },
+        DynamicIndex::Element(id) => Dynamic::Scalar { index: Box::new(s.view(id).clone()), axis },
+    })
+}
+
+/// The axis of the buffer along which dimension `at` of a view counts in single steps.
+fn axis_of(view: &View, buf: &BufData, at: usize) -> Option<u32> {
+    let chip = buf.space.on_chip();
+    match &view.index {
+        Index::Slice(axes) => {
+            let mut visible = axes.iter().enumerate().filter(|(i, a)| !a.drop || (chip && *i == 0));
+            let (axis, slice) = visible.nth(at)?;
+            (slice.step == 1).then_some(axis as u32)
+        }
+        Index::Pattern(p) => {
+            if chip && at == 0 {
+                return Some(0);
+            }
+            let stride = p.dims.get(at - usize::from(chip))?.stride * view.dtype.bytes() as i64;
+            let first = usize::from(chip);
+            let below = |axis: usize| buf.shape[axis + 1..].iter().map(|&n| i64::from(n)).product::<i64>();
+            let size = buf.dtype.bytes() as i64;
+            (first..buf.shape.len()).find(|&a| below(a) * size == stride).map(|a| a as u32)
+        }
+    }
 }
 
 fn overflow(s: &mut Session, place: Place) -> Affine {

@@ -20,6 +20,7 @@ pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod control;
 mod elem;
 mod idx;
 mod info;
@@ -57,7 +58,7 @@ pub use nki_backend as backend;
 pub use nki_ir as ir;
 pub use nki_macros::{KernelConfig, ensure, kernel};
 pub use nki_sim as sim;
-pub use reg::Reg;
+pub use reg::{Ds, Reg, ds};
 pub use run::{Executable, Mode, Results};
 pub use schedule::{Label, Schedule};
 pub use tensor::{Acc, Hbm, Tensor, Tile};
@@ -65,8 +66,8 @@ pub use tensor::{Acc, Hbm, Tensor, Tile};
 /// What a kernel usually needs: `use nki::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Acc, Block, Elem, Float, Hbm, Idx, Int, KernelConfig, Mode, Nc, Reg, Schedule, Tile, bf16, ensure,
-        f16,
+        Acc, Block, Elem, Float, Hbm, Idx, Int, KernelConfig, Mode, Nc, Reg, Schedule, Tile, bf16, ds,
+        ensure, f16,
     };
     pub use nki_ir::Target;
     pub use nki_ir::op::{ActFn as Act, AluOp as Alu, Engine, ReduceCmd};

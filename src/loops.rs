@@ -140,7 +140,7 @@ impl Iterator for TilesIter {
 }
 
 /// Iterator of [`DeviceRange`].
-pub struct RangeIter(Turns);
+pub struct RangeIter(pub(crate) Turns);
 
 impl Iterator for RangeIter {
     type Item = Idx;
@@ -172,10 +172,12 @@ fn block(nc: Nc, place: Place, index: Affine, size: usize, len: usize, base: Opt
 }
 
 /// The turns of one device loop: hands out the induction variable once, and closes the loop when asked again.
-struct Turns {
+pub(crate) struct Turns {
     nc: Nc,
     place: Place,
-    n: usize,
+    lo: Bound,
+    hi: Bound,
+    step: i64,
     state: State,
     not_send: PhantomData<*const ()>,
 }
@@ -192,14 +194,19 @@ enum State {
     },
     /// Inside a turn of a loop that runs on data.
     Eager {
-        turn: usize,
+        value: i64,
+        hi: i64,
     },
     After,
 }
 
 impl Turns {
     fn new(nc: Nc, place: Place, n: usize) -> Turns {
-        Turns { nc, place, n, state: State::Before, not_send: PhantomData }
+        Turns::between(nc, place, Bound::Const(0), Bound::Const(i64::try_from(n).unwrap_or(i64::MAX)), 1)
+    }
+    /// The turns of `lo..hi` by `step`, which is positive.
+    pub(crate) fn between(nc: Nc, place: Place, lo: Bound, hi: Bound, step: i64) -> Turns {
+        Turns { nc, place, lo, hi, step, state: State::Before, not_send: PhantomData }
     }
 
     fn next(&mut self) -> Option<Affine> {
@@ -210,11 +217,11 @@ impl Turns {
                 trace::with(self.nc.trace, self.place, |s| s.close_to(depth));
                 None
             }
-            State::Eager { turn } => {
-                let again = turn + 1 < self.n;
-                trace::with(self.nc.trace, self.place, |s| s.end_turn(again));
-                self.state = if again { State::Eager { turn: turn + 1 } } else { State::After };
-                again.then(|| Affine::constant(turn as i64 + 1))
+            State::Eager { value, hi } => {
+                let next = value.checked_add(self.step).filter(|v| *v < hi);
+                trace::with(self.nc.trace, self.place, |s| s.end_turn(next.is_some()));
+                self.state = next.map_or(State::After, |value| State::Eager { value, hi });
+                next.map(Affine::constant)
             }
             State::Straight { .. } | State::After => {
                 self.state = State::After;
@@ -224,16 +231,26 @@ impl Turns {
     }
 
     fn begin(&mut self) -> Option<Affine> {
-        let (n, place) = (self.n, self.place);
+        let (bounds, step, place) = ([self.lo, self.hi], self.step, self.place);
         let (state, first) = trace::with(self.nc.trace, place, |s| {
             let depth = s.builder.open_regions().len();
-            match n {
-                0 => (State::After, None),
-                _ if s.begin_turn() => (State::Eager { turn: 0 }, Some(Affine::constant(0))),
-                1 => (State::Straight { depth }, Some(Affine::constant(0))),
+            if s.eager.is_some() {
+                let (lo, hi) = (s.read_bound(bounds[0], true, place), s.read_bound(bounds[1], false, place));
+                return match (lo, hi) {
+                    (Some(value), Some(hi)) if value < hi => {
+                        s.begin_turn();
+                        (State::Eager { value, hi }, Some(Affine::constant(value)))
+                    }
+                    _ => (State::After, None),
+                };
+            }
+            match bounds {
+                [Bound::Const(lo), Bound::Const(hi)] if hi <= lo => (State::After, None),
+                [Bound::Const(lo), Bound::Const(hi)] if hi - lo <= step => {
+                    (State::Straight { depth }, Some(Affine::constant(lo)))
+                }
                 _ => {
-                    let hi = i64::try_from(n).unwrap_or(i64::MAX);
-                    let (_, var) = s.begin_for(Bound::Const(hi), place);
+                    let (_, var) = s.begin_for(bounds, step, place);
                     (State::Inside { depth }, Some(Affine::var(var)))
                 }
             }

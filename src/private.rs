@@ -1,7 +1,7 @@
 //! What the code that `#[nki::kernel]` writes calls. Not a public interface.
 
 use crate::config::{ConfigValue, Field, KernelConfig};
-use crate::elem::Elem;
+use crate::elem::{Elem, Int};
 use crate::idx::{Block, Idx};
 use crate::launch::Param;
 use crate::loops::loop_of;
@@ -80,7 +80,7 @@ impl Nameable for Block {
         self.index.__nki_name(name);
     }
 }
-impl Nameable for Reg<i32> {
+impl<T: Int> Nameable for Reg<T> {
     fn __nki_name(&self, name: &'static str) {
         trace::try_with(self.trace, |s| s.name(Entity::Reg(self.reg), name));
     }

@@ -1,17 +1,20 @@
 //! Views: other ways to look at the same bytes. They compose to hardware access patterns and cost nothing at run time
 //! (isa.md section 12). A view that no pattern can express is an error while tracing (`nki::access_pattern`).
 
-use crate::elem::Elem;
+use crate::elem::{Elem, Int};
 use crate::space::Memory;
-use crate::tensor::Tensor;
+use crate::tensor::{Hbm, Tensor, Tile};
 use crate::trace::{self, Place, Session, error};
-use nki_ir::{BufData, Code, DType, Dim, Index, Pattern, View};
+use nki_ir::view::Dynamic;
+use nki_ir::{Affine, AxisSlice, BufData, Code, DType, Dim, Index, Pattern, View};
 use std::panic::Location;
 
 /// A view as all its dimensions with strides. On chip the first is partitions, whose "stride" is of no meaning.
 struct Strided {
     view: View,
     chip: bool,
+    /// Dimension 0 stays: it is partitions, or rows that an index tile chooses.
+    fixed: bool,
     pattern: Pattern,
     dims: Vec<Dim>,
 }
@@ -28,7 +31,8 @@ impl Strided {
         inside(s, &view, buf)?;
         let lead = chip.then_some(Dim { stride: 0, count: pattern.parts });
         let dims = lead.into_iter().chain(pattern.dims.iter().copied()).collect();
-        Ok(Strided { view, chip, pattern, dims })
+        let fixed = chip || matches!(view.dynamic, Some(Dynamic::Vector { .. }));
+        Ok(Strided { view, chip, fixed, pattern, dims })
     }
 
     fn finish(mut self) -> View {
@@ -50,7 +54,7 @@ impl Strided {
             let message = format!("axis {axis} of a view of shape {shape:?}");
             return Err((Code::Shape, message, "axes count from 0"));
         }
-        if free_only && self.chip && axis == 0 {
+        if free_only && self.fixed && axis == 0 {
             let message =
                 "dimension 0 of a tile is partitions, which no view can step, split or repeat".to_string();
             return Err((
@@ -67,7 +71,7 @@ impl Strided {
         let d = self.dims[axis];
         let product = sizes.iter().try_fold(1usize, |n, &k| n.checked_mul(k));
         if product != Some(d.count as usize)
-            || (self.chip && axis == 0 && sizes.len() > 1 && sizes[0] != d.count as usize)
+            || (self.fixed && axis == 0 && sizes.len() > 1 && sizes[0] != d.count as usize)
         {
             let message = format!("dimension {axis} of size {} is split into {sizes:?}", d.count);
             return Err((
@@ -97,11 +101,11 @@ impl Strided {
                 "name at least one",
             ));
         }
-        if self.chip && from == 0 && self.dims[1..to].iter().any(|d| d.count != 1) {
+        if self.fixed && from == 0 && self.dims[1..to].iter().any(|d| d.count != 1) {
             let message = "partitions cannot be merged with free dimensions".to_string();
             return Err((Code::AccessPattern, message, "merge free dimensions only"));
         }
-        if self.chip && from == 0 {
+        if self.fixed && from == 0 {
             self.dims.drain(1..to);
             return Ok(());
         }
@@ -137,7 +141,7 @@ impl Strided {
             let message = format!("{order:?} is no permutation of the dimensions of {:?}", self.shape());
             return Err((Code::Shape, message, "name every dimension once"));
         }
-        if self.chip && order[0] != 0 {
+        if self.fixed && order[0] != 0 {
             let message = "a view cannot exchange partitions with free dimensions".to_string();
             return Err((Code::AccessPattern, message, "use `nc.transpose(..)`"));
         }
@@ -146,10 +150,10 @@ impl Strided {
     }
 
     fn reshape(&mut self, shape: &[usize]) -> Result<(), Failure> {
-        let (old, from) = (self.shape(), usize::from(self.chip));
+        let (old, from) = (self.shape(), usize::from(self.fixed));
         let count = |s: &[usize]| s.iter().try_fold(1usize, |n, &k| n.checked_mul(k));
         let old_usize: Vec<usize> = old.iter().map(|&d| d as usize).collect();
-        if count(shape) != count(&old_usize) || (self.chip && shape.first() != old_usize.first()) {
+        if count(shape) != count(&old_usize) || (self.fixed && shape.first() != old_usize.first()) {
             let message = format!("a view of shape {old:?} is reshaped to {shape:?}");
             return Err((Code::Shape, message, "keep the number of elements and, on chip, of partitions"));
         }
@@ -167,7 +171,8 @@ impl Strided {
 /// A slice that becomes a pattern is checked here: of a pattern, the verifier only knows the linear addresses.
 fn inside(s: &Session, view: &View, buf: &BufData) -> Result<(), Failure> {
     let Index::Slice(axes) = &view.index else { return Ok(()) };
-    for (axis, (a, &size)) in axes.iter().zip(&buf.shape).enumerate() {
+    let rows = matches!(view.dynamic, Some(Dynamic::Vector { .. }));
+    for (axis, (a, &size)) in axes.iter().zip(&buf.shape).enumerate().skip(rows.into()) {
         let (lo, hi) = s.bounds(&a.start);
         let end = hi + i128::from(a.step) * (i128::from(a.count) - 1) + 1;
         if lo < 0 || (a.count > 0 && end > i128::from(size)) {
@@ -287,7 +292,7 @@ impl<T: Elem, M: Memory> Tensor<T, M> {
     #[track_caller]
     pub fn expand(self, axis: usize) -> Tensor<T, M> {
         self.viewed(Location::caller(), |v| {
-            if axis > v.dims.len() || (v.chip && axis == 0) {
+            if axis > v.dims.len() || (v.fixed && axis == 0) {
                 let message = format!("a dimension inserted at {axis} into shape {:?}", v.shape());
                 return Err((
                     Code::Shape,
@@ -346,6 +351,71 @@ impl<T: Elem, M: Memory> Tensor<T, M> {
             Ok(())
         })
     }
+}
+
+impl<T: Elem> Hbm<T> {
+    /// The rows that an index tile `[rows, 1]` in SBUF chooses, one for each of its partitions (isa.md 3.5): as a source of
+    /// [`dma_copy`](crate::Nc::dma_copy) a gather, as a destination a scatter. All of dimension 0 must be there to choose from. A
+    /// row outside the tensor ends the run (`nki::runtime_index`), or is left alone with `oob_mode(OobMode::Skip)`.
+    ///
+    /// ```
+    /// # use nki::prelude::*;
+    /// #[nki::kernel]
+    /// fn embed(nc: Nc, table: Hbm<f32>, tokens: Hbm<i32>) -> Hbm<f32> {
+    ///     let ([_, width], [n, _]) = (table.dims(), tokens.dims());
+    ///     let out = nc.hbm([n, width]);
+    ///     for r in nc.tiles(n, 128) {
+    ///         let index = nc.load(tokens.at((r, ..)));
+    ///         nc.store(out.at((r, ..)), nc.load(table.vector_select(index)));
+    ///     }
+    ///     out
+    /// }
+    /// assert!(embed::specialize([50, 64], [300, 1]).trace().is_ok());
+    /// ```
+    #[track_caller]
+    pub fn vector_select<I: Int>(self, index: Tile<I>) -> Hbm<T> {
+        let place = Location::caller();
+        trace::same(self.trace, index.trace, place);
+        let view = trace::with(self.trace, place, |s| {
+            let rows = s.shape(index.view).first().copied().unwrap_or(0);
+            let (mut view, index) = (s.view(self.view).clone(), Box::new(s.view(index.view).clone()));
+            match select_rows(&mut view, s.buf_of(self.view), rows) {
+                Ok(()) => view.dynamic = Some(Dynamic::Vector { index }),
+                Err((code, message, help)) => {
+                    let message = format!("view of `{}`: {message}", s.name_of(self.view));
+                    s.report(place, error(code, message).help(help));
+                }
+            }
+            s.push_view(view)
+        });
+        Tensor::new(self.trace, view)
+    }
+}
+
+/// Makes the first dimension of an HBM view `rows` rows of the tensor.
+fn select_rows(view: &mut View, buf: &BufData, rows: u32) -> Result<(), Failure> {
+    if view.dynamic.is_some() {
+        let message = "a second position that is known only when the kernel runs".to_string();
+        return Err((
+            Code::DynamicIndex,
+            message,
+            "copy the part that the first index selects, and index that",
+        ));
+    }
+    let all = match &mut view.index {
+        Index::Slice(axes) => axes.first_mut().filter(|a| {
+            !a.drop && a.step == 1 && a.start.as_constant() == Some(0) && buf.shape.first() == Some(&a.count)
+        }),
+        Index::Pattern(_) => None,
+    };
+    match all {
+        Some(axis) => *axis = AxisSlice::range(Affine::constant(0), rows),
+        None => {
+            let message = "rows are chosen from a part of dimension 0".to_string();
+            return Err((Code::DynamicIndex, message, "choose rows first, and view the result otherwise"));
+        }
+    }
+    Ok(())
 }
 
 fn row_elements(buf: &BufData) -> i64 {

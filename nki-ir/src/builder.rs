@@ -103,6 +103,14 @@ impl Builder {
             self.open.push(otherwise);
         }
     }
+    /// Opens the second branch of `l` again, after both were closed. `false` if `l` is not the last node of this region.
+    pub fn reopen_otherwise(&mut self, l: Loop) -> bool {
+        let last = self.kernel.regions[self.current()].nodes.last() == Some(&Node::Loop(l));
+        if let LoopData::If { otherwise, .. } = self.kernel.loops[l] {
+            self.open.push(otherwise);
+        }
+        last
+    }
     /// Opens a region whose instructions keep their order.
     pub fn begin_no_reorder(&mut self, loc: Loc) -> Loop {
         let body = self.kernel.regions.push(RegionData::default());

@@ -1,6 +1,7 @@
 //! A kernel: buffers, registers, loops and instructions in structured regions. No control-flow graph, no recursion over
 //! depth: regions refer to loops and loops to regions by index.
 
+use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::entity::{Buf, Inst, Loop, Reg, Region, Table, Var};
 use crate::loc::{Loc, LocTable};
@@ -102,7 +103,7 @@ impl BufData {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     Const(i64),
-    /// A register's value, promised to be at most `max`.
+    /// A register's value, promised to be at most `max`, and as a start to be at least 0.
     Reg {
         reg: Reg,
         max: i64,
@@ -144,6 +145,14 @@ impl LoopData {
                 SmallVec::from_slice(&[*body])
             }
             LoopData::If { then, otherwise, .. } => SmallVec::from_slice(&[*then, *otherwise]),
+        }
+    }
+    /// Whether how often it runs depends on registers.
+    pub fn is_dynamic(&self) -> bool {
+        match self {
+            LoopData::For { lo, hi, .. } => [lo, hi].into_iter().any(|b| matches!(b, Bound::Reg { .. })),
+            LoopData::While { .. } | LoopData::If { .. } => true,
+            LoopData::NoReorder { .. } => false,
         }
     }
     /// Number of turns of a counted loop with constant bounds.
@@ -193,6 +202,8 @@ pub enum Operand {
     /// An integer immediate.
     Int(i64),
     Reg(Reg),
+    /// A position that depends on loop variables.
+    Index(Affine),
 }
 
 impl Operand {
@@ -295,9 +306,10 @@ impl Kernel {
         let LoopData::For { lo, hi, step, .. } = self.loops.get(self.vars.get(v)?.owner)? else {
             return None;
         };
-        let lo = match lo {
-            Bound::Const(c) => *c,
-            Bound::Reg { .. } => 0,
+        // A start in a register is at least 0; executors check it.
+        let (lo, unknown) = match lo {
+            Bound::Const(c) => (*c, false),
+            Bound::Reg { .. } => (0, true),
         };
         let hi = match hi {
             Bound::Const(c) => *c,
@@ -306,6 +318,8 @@ impl Kernel {
         if hi <= lo || *step <= 0 {
             return None;
         }
-        Some((lo, lo + (hi - 1 - lo) / step * step))
+        // From a start that is not known, any value may be the last.
+        let last = if unknown { hi - 1 } else { lo + (hi - 1 - lo) / step * step };
+        Some((lo, last))
     }
 }

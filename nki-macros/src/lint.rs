@@ -82,6 +82,9 @@ struct Lint {
 /// The methods of `Nc` that return device loops.
 const DEVICE_LOOPS: [&str; 3] = ["tiles", "range", "range_dyn"];
 
+/// Its methods that take bodies of loops and branches on registers as closures.
+const RECORDED_CLOSURES: [&str; 2] = ["when", "while_loop"];
+
 impl Lint {
     fn error(&mut self, at: impl ToTokens, message: &str, help: &str) {
         self.errors.push(syn::Error::new_spanned(at, format!("{message}\nhelp: {help}")));
@@ -104,7 +107,7 @@ impl Lint {
     /// Iterator adaptors on a device loop.
     fn adaptors(&mut self, e: &Expr) {
         let Expr::MethodCall(m) = e else { return };
-        if !self.is_device_loop(&m.receiver) || m.method == "enumerate" {
+        if !self.is_device_loop(&m.receiver) || ["enumerate", "from", "step"].iter().any(|a| m.method == a) {
             return;
         }
         let message =
@@ -265,6 +268,28 @@ impl<'a> Visit<'a> for Lint {
         self.scopes.push(Scope { what: What::PlainLoop, label, ..Scope::block(HashSet::new()) });
         self.visit_block(&l.body);
         self.scopes.pop();
+    }
+
+    fn visit_expr_method_call(&mut self, m: &'a syn::ExprMethodCall) {
+        let on_core = |e: &Expr| matches!(e, Expr::Path(p) if p.path.get_ident() == self.core.as_ref());
+        let branch =
+            |e: &Expr| matches!(e, Expr::MethodCall(w) if w.method == "when" && on_core(&w.receiver));
+        let recorded = (on_core(&m.receiver) && RECORDED_CLOSURES.iter().any(|r| m.method == r))
+            || (m.method == "otherwise" && branch(&m.receiver));
+        if !recorded {
+            return visit::visit_expr_method_call(self, m);
+        }
+        self.visit_expr(&m.receiver);
+        for arg in &m.args {
+            match arg {
+                Expr::Closure(c) => {
+                    self.scopes.push(Scope { what: What::DeviceLoop, ..Scope::block(HashSet::new()) });
+                    self.visit_expr_closure(c);
+                    self.scopes.pop();
+                }
+                arg => self.visit_expr(arg),
+            }
+        }
     }
 
     fn visit_expr_closure(&mut self, c: &'a syn::ExprClosure) {

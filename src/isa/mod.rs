@@ -21,11 +21,13 @@
 mod dma;
 mod gpsimd;
 mod operand;
+mod register;
 mod scalar;
 mod tensor;
 mod vector;
 
 pub use operand::{IntOrReg, ScalarOrVec};
+pub use register::{RegisterInit, RegisterOp, RegisterSource};
 
 use crate::nc::Nc;
 use crate::trace::{self, Place, TraceId, error};

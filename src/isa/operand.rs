@@ -1,6 +1,6 @@
 //! Operands that are not simply tiles: immediates, per-partition columns, registers.
 
-use crate::elem::Elem;
+use crate::elem::{Elem, Int};
 use crate::reg::Reg;
 use crate::space::OnChip;
 use crate::tensor::Tensor;
@@ -51,7 +51,7 @@ impl IntOrReg for i64 {
         Operand::Int(self)
     }
 }
-impl IntOrReg for Reg<i32> {
+impl<T: Int> IntOrReg for Reg<T> {
     fn __operand(self, at: Anchor) -> Operand {
         same(at.trace, self.trace, at.place);
         Operand::Reg(self.reg)

@@ -27,6 +27,9 @@ impl Eager {
     pub fn exec(&mut self, kernel: &Kernel, inst: &InstData) -> Result<(), Diagnostic> {
         self.store.exec(kernel, inst).map_err(|d| *d)
     }
+    pub fn reg(&self, kernel: &Kernel, reg: nki_ir::Reg) -> Result<i64, Diagnostic> {
+        self.store.reg(kernel, reg)
+    }
     pub fn begin_turn(&mut self) {
         self.turns.push(Vec::new());
     }

@@ -219,6 +219,47 @@ impl Session {
         }
         self.push_view(view)
     }
+    /// Declares a register with a default name.
+    pub fn reg(&mut self, dtype: DType, place: Place) -> Reg {
+        self.flush();
+        let loc = self.loc(place);
+        let name = self.names.unique("r");
+        let reg = self.builder.reg(&name, dtype, loc);
+        self.unnamed.insert(Named::Reg(reg), ());
+        reg
+    }
+    pub fn reg_name(&self, reg: Reg) -> String {
+        self.builder.kernel().regs[reg].name.clone()
+    }
+    /// The value of a register, when the body runs on data.
+    pub(crate) fn read_reg(&mut self, reg: Reg) -> Option<i64> {
+        self.flush();
+        let eager = self.eager.as_mut().filter(|_| !self.failed)?;
+        match eager.reg(self.builder.kernel(), reg) {
+            Ok(value) => Some(value),
+            Err(d) => {
+                self.fail(d);
+                None
+            }
+        }
+    }
+    /// The value of a loop bound, when the body runs on data; what the interpreter checks is checked.
+    pub(crate) fn read_bound(&mut self, bound: Bound, start: bool, place: Place) -> Option<i64> {
+        let (reg, max) = match bound {
+            Bound::Const(c) => return Some(c),
+            Bound::Reg { reg, max } => (reg, max),
+        };
+        let value = self.read_reg(reg)?;
+        if value > max || start && value < 0 {
+            let limit = if value > max { format!("at most {max}") } else { "at least 0".into() };
+            let message = format!("loop bound `{}` is {value}, but must be {limit}", self.reg_name(reg));
+            let loc = self.loc(place);
+            let d = Diagnostic::error(Code::RuntimeIndex, message).at(&self.builder.kernel().locs, loc);
+            self.fail(d);
+            return None;
+        }
+        Some(value)
+    }
     /// Starts an instruction; returns the serial number by which its setters find it.
     pub fn start(&mut self, op: Op, place: Place) -> u32 {
         self.flush();
@@ -289,11 +330,11 @@ impl Session {
     // Loops.
 
     /// Opens a counted loop with a default variable name.
-    pub fn begin_for(&mut self, hi: Bound, place: Place) -> (Loop, Var) {
+    pub fn begin_for(&mut self, [lo, hi]: [Bound; 2], step: i64, place: Place) -> (Loop, Var) {
         self.flush();
         let loc = self.loc(place);
         let name = self.names.unique("i");
-        let (l, var) = self.builder.begin_for(&name, Bound::Const(0), hi, 1, loc);
+        let (l, var) = self.builder.begin_for(&name, lo, hi, step, loc);
         self.unnamed.insert(Named::Var(var), ());
         (l, var)
     }

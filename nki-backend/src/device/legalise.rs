@@ -133,7 +133,7 @@ fn template(
             Operand::None => Form::None,
             Operand::Imm(x) => Form::Imm(*x),
             Operand::Int(x) => Form::Int(*x),
-            Operand::Reg(_) => return Err(registers(kernel, data.loc)),
+            Operand::Reg(_) | Operand::Index(_) => return Err(registers(kernel, data.loc)),
             Operand::View(v) => Form::View(Box::new(view_form(kernel, v, spec.effect, data.loc)?)),
         });
     }

@@ -3,7 +3,7 @@
 use super::dynamic::Index;
 use super::layout::Layout;
 use super::poison;
-use super::runtime::{Context, INDEX_OPERANDS, OFFSETS, poison_tile, run_step};
+use super::runtime::{Context, INDEX_OPERANDS, OFFSETS, check_bounds, poison_tile, run_step};
 use super::step::{Step, StepArg};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -95,9 +95,11 @@ pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step]) -> Result<Code, Di
     };
     let run = signature(&[pointer, types::I32, pointer, types::I32], true);
     let poison = signature(&[pointer, types::I32], false);
+    let check = signature(&[pointer, types::I32, types::I64, types::I64], true);
     let entry = signature(&[pointer, types::I64, types::I64], true);
     let run = module.declare_function("run_step", Linkage::Import, &run).map_err(limit)?;
     let poison = module.declare_function("poison_tile", Linkage::Import, &poison).map_err(limit)?;
+    let check = module.declare_function("check_bounds", Linkage::Import, &check).map_err(limit)?;
 
     let mut context = module.make_context();
     let mut builder_context = FunctionBuilderContext::new();
@@ -106,7 +108,7 @@ pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step]) -> Result<Code, Di
     for (i, (nodes, parallel)) in segments(kernel).into_iter().enumerate() {
         let id = module.declare_function(&format!("segment{i}"), Linkage::Local, &entry).map_err(limit)?;
         context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), entry.clone());
-        let callees = [run, poison].map(|f| module.declare_func_in_func(f, &mut context.func));
+        let callees = [run, poison, check].map(|f| module.declare_func_in_func(f, &mut context.func));
         let mut emitter =
             Emitter::new(kernel, steps, &needs_poison, &mut context.func, &mut builder_context, callees);
         emitter.segment(nodes, parallel);
@@ -174,6 +176,7 @@ fn module(steps: usize) -> Result<JITModule, Diagnostics> {
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     builder.symbol("run_step", run_step as *const u8);
     builder.symbol("poison_tile", poison_tile as *const u8);
+    builder.symbol("check_bounds", check_bounds as *const u8);
     Ok(JITModule::new(builder))
 }
 
@@ -218,6 +221,7 @@ struct Emitter<'a> {
     vars: Vec<Option<Variable>>,
     poison: &'a [bool],
     poison_tile: FuncRef,
+    check_bounds: FuncRef,
     /// The turns that a parallel segment was called for.
     range: (Value, Value),
 }
@@ -229,7 +233,7 @@ impl<'a> Emitter<'a> {
         poison: &'a [bool],
         func: &'a mut Function,
         builder_context: &'a mut FunctionBuilderContext,
-        [run_step, poison_tile]: [FuncRef; 2],
+        [run_step, poison_tile, check_bounds]: [FuncRef; 3],
     ) -> Self {
         let mut b = FunctionBuilder::new(func, builder_context);
         let entry = b.create_block();
@@ -249,6 +253,7 @@ impl<'a> Emitter<'a> {
             b,
             run_step,
             poison_tile,
+            check_bounds,
             pointer,
             context,
             registers,
@@ -279,7 +284,7 @@ impl<'a> Emitter<'a> {
                 Some(Node::Inst(i)) => self.inst(i.index()),
                 Some(Node::Loop(l)) => {
                     let range = (parallel == Some(l)).then_some(self.range);
-                    let inner = self.enter(&self.kernel.loops[l], range);
+                    let inner = self.enter(l, range);
                     open.push(inner);
                 }
                 None => {
@@ -292,10 +297,15 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn enter(&mut self, data: &LoopData, range: Option<(Value, Value)>) -> Open<'a> {
-        match *data {
+    fn enter(&mut self, l: Loop, range: Option<(Value, Value)>) -> Open<'a> {
+        let kernel = self.kernel;
+        match kernel.loops[l] {
             LoopData::For { var, lo, hi, step, body, .. } => {
+                let dynamic = kernel.loops[l].is_dynamic();
                 let (lo, hi) = range.unwrap_or_else(|| (self.bound(lo), self.bound(hi)));
+                if dynamic {
+                    self.check_bounds(l, lo, hi);
+                }
                 let v = self.b.declare_var(types::I64);
                 self.vars[var.index()] = Some(v);
                 self.b.def_var(v, lo);
@@ -377,6 +387,21 @@ impl<'a> Emitter<'a> {
             Bound::Const(c) => self.b.ins().iconst(types::I64, c),
             Bound::Reg { reg, .. } => self.register(reg),
         }
+    }
+
+    /// Stops unless the bounds of loop `l`, which are in registers, keep their promise.
+    fn check_bounds(&mut self, l: Loop, lo: Value, hi: Value) {
+        let index = self.b.ins().iconst(types::I32, l.index() as i64);
+        let call = self.b.ins().call(self.check_bounds, &[self.context, index, lo, hi]);
+        self.stop_on_fault(call);
+    }
+
+    /// Goes on behind a call that returned 0.
+    fn stop_on_fault(&mut self, call: cranelift_codegen::ir::Inst) {
+        let status = self.b.inst_results(call)[0];
+        let go_on = self.b.create_block();
+        self.b.ins().brif(status, self.fault, &[], go_on, &[]);
+        self.b.switch_to_block(go_on);
     }
 
     fn register(&mut self, reg: Reg) -> Value {
@@ -465,16 +490,15 @@ impl<'a> Emitter<'a> {
                         self.offset(&t.base, INDEX_OPERANDS + i);
                     }
                 }
-                StepArg::None | StepArg::Imm(_) | StepArg::Int(_) | StepArg::Register(_) => {}
+                StepArg::Index(a) => self.offset(a, i),
+                StepArg::None | StepArg::Imm(_) | StepArg::Int(_) => {}
+                StepArg::Register(_) | StepArg::SetRegister(_) => {}
             }
         }
         let accumulate = self.accumulate(&step.accumulate);
         let index = self.b.ins().iconst(types::I32, index as i64);
         let offsets = self.b.ins().stack_addr(self.pointer, self.offsets, 0);
         let call = self.b.ins().call(self.run_step, &[self.context, index, offsets, accumulate]);
-        let status = self.b.inst_results(call)[0];
-        let go_on = self.b.create_block();
-        self.b.ins().brif(status, self.fault, &[], go_on, &[]);
-        self.b.switch_to_block(go_on);
+        self.stop_on_fault(call);
     }
 }

@@ -54,7 +54,7 @@ pub struct HostOptions {
 /// Several ranges of turns per thread, so that one late thread does not keep the others waiting.
 const CHUNKS_PER_THREAD: u64 = 4;
 
-type Stop = (nki_ir::Inst, (Code, String));
+type Stop = (nki_ir::Loc, (Code, String));
 
 /// Lends a context to the threads of a parallel loop, which only fork it.
 struct SharedContext<'a, 'b>(&'a Context<'b>);
@@ -157,12 +157,8 @@ impl HostKernel {
         self.give_back(scratch);
         match fault {
             None => Ok(()),
-            Some(Some((inst, (code, message)))) => {
-                let mut d = Diagnostic::error(code, message);
-                if let Some(data) = self.kernel.insts.get(inst) {
-                    d = d.at(&self.kernel.locs, data.loc);
-                }
-                Err(d.into())
+            Some(Some((loc, (code, message)))) => {
+                Err(Diagnostic::error(code, message).at(&self.kernel.locs, loc).into())
             }
             Some(None) => Err(Diagnostic::error(Code::Limit, "native code stopped without a reason").into()),
         }

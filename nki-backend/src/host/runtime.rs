@@ -5,8 +5,9 @@ use super::layout::{Layout, Place};
 use super::step::{Fast, Step, StepArg, Tile};
 use nki_ir::diag::Code;
 use nki_ir::entity::Entity;
+use nki_ir::kernel::{Bound, LoopData};
 use nki_ir::sem::{self, Arg, Call, Memory, State};
-use nki_ir::{Buf, DType, Inst, Kernel};
+use nki_ir::{Buf, DType, Kernel, Loc, Loop};
 use nki_rt::{Combine, Tier, bf16, f16};
 use smallvec::SmallVec;
 
@@ -50,7 +51,7 @@ pub struct Context<'a> {
     private: Option<(Param, usize)>,
     tier: Tier,
     state: State,
-    fault: Option<(Inst, Failure)>,
+    fault: Option<(Loc, Failure)>,
 }
 
 impl<'a> Context<'a> {
@@ -86,7 +87,7 @@ impl<'a> Context<'a> {
         fork
     }
     /// The fault that stopped the call.
-    pub fn take_fault(&mut self) -> Option<(Inst, Failure)> {
+    pub fn take_fault(&mut self) -> Option<(Loc, Failure)> {
         self.fault.take()
     }
 
@@ -195,7 +196,8 @@ impl<'a> Context<'a> {
         let mut args: SmallVec<[Arg; 5]> = SmallVec::new();
         for (i, arg) in step.args.iter().enumerate() {
             args.push(match arg {
-                StepArg::None => Arg::None,
+                StepArg::None | StepArg::SetRegister(_) => Arg::None,
+                StepArg::Index(_) => Arg::Int(offsets[i]),
                 StepArg::Imm(x) => Arg::Imm(*x),
                 StepArg::Int(x) => Arg::Int(*x),
                 StepArg::Register(r) => Arg::Int(self.register_file.get(*r).copied().unwrap_or(0)),
@@ -220,7 +222,34 @@ impl<'a> Context<'a> {
             salt: 0,
         };
         let mut memory = Windows(windows);
-        sem::execute(&call, &mut memory, &mut self.state).map_err(|f| (f.code, f.message))
+        sem::execute(&call, &mut memory, &mut self.state).map_err(|f| (f.code, f.message))?;
+        if let Some(value) = self.state.register.take() {
+            for arg in &step.args {
+                if let StepArg::SetRegister(r) = arg {
+                    self.register_file[*r] = value;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what the registers that bound a loop have promised (isa.md 11.3).
+    fn check_bounds(&mut self, index: usize, [lo, hi]: [i64; 2]) -> Result<(), Failure> {
+        let Some(LoopData::For { lo: from, hi: to, .. }) = self.kernel.loops.get(Loop::new(index)) else {
+            return Ok(());
+        };
+        for (bound, value, start) in [(from, lo, true), (to, hi, false)] {
+            let Bound::Reg { reg, max } = bound else { continue };
+            let limit = match value {
+                v if v > *max => format!("at most {max}"),
+                ..0 if start => "at least 0".to_string(),
+                _ => continue,
+            };
+            let name = &self.kernel.regs[*reg].name;
+            let message = format!("loop bound `{name}` is {value}, but must be {limit}");
+            return Err((Code::RuntimeIndex, message));
+        }
+        Ok(())
     }
 
     /// The memory of a whole buffer.
@@ -305,11 +334,28 @@ pub unsafe extern "C" fn run_step(
     let Some(step) = context.steps.get(index) else { return 1 };
     // SAFETY: generated code passes the address of its offsets, of which those that the step needs are stored.
     let offsets = unsafe { std::slice::from_raw_parts(offsets, OFFSETS) };
-    let inst = step.inst;
+    let loc = context.kernel.insts[step.inst].loc;
     match context.step(index, offsets, accumulate != 0) {
         Ok(()) => 0,
         Err(fault) => {
-            context.fault = Some((inst, fault));
+            context.fault = Some((loc, fault));
+            1
+        }
+    }
+}
+
+/// Checks the bounds `lo` and `hi` of loop `index`, which are in registers. Returns 0, or 1 after recording a fault.
+///
+/// # Safety
+/// Called by generated code only: `context` is the address it was given.
+pub unsafe extern "C" fn check_bounds(context: *mut Context<'_>, index: u32, lo: i64, hi: i64) -> i32 {
+    // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow.
+    let context = unsafe { &mut *context };
+    match context.check_bounds(index as usize, [lo, hi]) {
+        Ok(()) => 0,
+        Err(fault) => {
+            let loc = context.kernel.loops[Loop::new(index as usize)].loc();
+            context.fault = Some((loc, fault));
             1
         }
     }

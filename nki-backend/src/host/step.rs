@@ -24,6 +24,10 @@ pub enum StepArg {
     Dynamic(Box<Dynamic>),
     /// The value of a virtual register.
     Register(usize),
+    /// A virtual register that takes the result.
+    SetRegister(usize),
+    /// A position, evaluated by the generated code.
+    Index(Affine),
 }
 
 /// A tile operand. The byte offset of its first element within its buffer is `base`, evaluated by the generated code.
@@ -96,7 +100,9 @@ fn lower_inst(
             Operand::None => StepArg::None,
             Operand::Imm(x) => StepArg::Imm(*x),
             Operand::Int(i) => StepArg::Int(*i),
+            Operand::Reg(r) if spec.effect == Effect::Write => StepArg::SetRegister(r.index()),
             Operand::Reg(r) => StepArg::Register(r.index()),
+            Operand::Index(a) => StepArg::Index(a.clone()),
             Operand::View(v) if v.dynamic.is_some() => {
                 StepArg::Dynamic(Box::new(dynamic(k, layout, v, data, spec.effect != Effect::Read)?))
             }

@@ -60,6 +60,13 @@ impl EagerStore {
     pub fn set_reg(&mut self, reg: Reg, value: i64) {
         self.machine.set_register(reg, value);
     }
+    /// The value of a register.
+    ///
+    /// # Errors
+    /// [`Code::Uninitialized`] when nothing has set it.
+    pub fn reg(&self, kernel: &Kernel, reg: Reg) -> Result<i64, Diagnostic> {
+        self.machine.register(kernel, reg)
+    }
     /// Executes one instruction.
     ///
     /// # Errors

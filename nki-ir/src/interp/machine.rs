@@ -3,7 +3,7 @@
 use super::accumulate::{self, Decision};
 use super::resolve::Resolved;
 use super::storage::{Storage, Uninitialized};
-use crate::kernel::{Accumulate, Attr, BufKind, InstData, Kernel};
+use crate::kernel::{Accumulate, Attr, BufKind, InstData, Kernel, Operand};
 use crate::op::{Effect, Op};
 use crate::sem::{self, Arg, Call, Fault, Memory, Rounding, Span, State};
 use crate::target::{Gen, Target};
@@ -186,6 +186,7 @@ impl Machine {
         };
         sem::execute(&call, &mut self.memory, &mut self.state)
             .map_err(|f| Box::new(describe(kernel, inst, &f).at(&kernel.locs, inst.loc)))?;
+        self.take_register(inst);
         for (spec, arg) in row.operands.iter().zip(args) {
             if spec.effect != Effect::Read {
                 let _ = self.each_span(arg, |m, span| {
@@ -195,6 +196,16 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// A register instruction leaves its value in the state.
+    fn take_register(&mut self, inst: &InstData) {
+        let Some(value) = self.state.register.take() else { return };
+        for (operand, spec) in inst.operands.iter().zip(inst.op.row().operands) {
+            if let (Operand::Reg(r), Effect::Write) = (operand, spec.effect) {
+                self.set_register(*r, value);
+            }
+        }
     }
 
     /// Calls `f` for the span, or for each row at a run-time position.

@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use crate::dtype::DType;
 use crate::kernel::{Attr, BufData, InstData, Kernel, Operand};
-use crate::op::{OobMode, Op};
+use crate::op::{Effect, OobMode, Op};
 use crate::sem::{Arg, Rows, Span};
 use crate::view::{Dim, Dynamic, Pattern, View};
 use crate::{Affine, Code, Diagnostic};
@@ -37,9 +37,11 @@ impl Machine {
     ) -> Result<Resolved, Box<Diagnostic>> {
         args.clear();
         let skips = oob_mode(inst) == OobMode::Skip;
-        for operand in &inst.operands {
+        for (operand, spec) in inst.operands.iter().zip(inst.op.row().operands) {
             let arg = match operand {
                 Operand::None => Ok(Arg::None),
+                Operand::Reg(_) if spec.effect == Effect::Write => Ok(Arg::None),
+                Operand::Index(a) => Ok(Arg::Int(self.value(a))),
                 Operand::Imm(x) => Ok(Arg::Imm(*x)),
                 Operand::Int(x) => Ok(Arg::Int(*x)),
                 Operand::Reg(r) => self.register(kernel, *r).map(Arg::Int).map_err(Stop::from),

@@ -218,7 +218,7 @@ impl Walk<'_> {
         let at = |d: Diagnostic| Box::new(d.at(&self.kernel.locs, data.loc()));
         match data {
             LoopData::For { var, lo, hi, step, body, .. } => {
-                let (lo, hi) = (self.bound(*lo).map_err(at)?, self.bound(*hi).map_err(at)?);
+                let (lo, hi) = (self.start(*lo).map_err(at)?, self.bound(*hi).map_err(at)?);
                 if *step <= 0 {
                     return Err(at(Diagnostic::error(
                         Code::Parameter,
@@ -242,6 +242,17 @@ impl Walk<'_> {
             LoopData::NoReorder { body, .. } => self.open(*body, Turn::Once),
         }
         Ok(())
+    }
+
+    /// The value of a loop's start; one in a register must not be negative.
+    fn start(&self, b: Bound) -> Result<i64, Diagnostic> {
+        let value = self.bound(b)?;
+        if let (Bound::Reg { reg, .. }, ..0) = (b, value) {
+            let name = self.kernel.regs.get(reg).map_or_else(|| reg.to_string(), |r| r.name.clone());
+            let message = format!("loop start `{name}` is {value}, but must be at least 0");
+            return Err(Diagnostic::error(Code::RuntimeIndex, message));
+        }
+        Ok(value)
     }
 
     /// The value of a loop bound; a register must keep its promise.

@@ -55,6 +55,8 @@ pub enum OperandKind {
     Reg,
     /// An integer immediate or a register.
     IntOrReg,
+    /// An integer, a position affine in loop variables, or a register.
+    IndexOrReg,
     /// A tile or an immediate.
     TileOrScalar,
 }

@@ -17,6 +17,7 @@ mod span;
 mod state;
 
 pub use engine::{OperandFacts, engine_of};
+pub use ops::register_value;
 pub use span::{Memory, Span};
 pub use state::{LANES, Registers, Rounding, State, identity, salt};
 
@@ -117,6 +118,8 @@ fn check_operand(call: &Call, i: usize, arg: &Arg, mem: &dyn Memory) -> Result<(
     let spec = &call.op.row().operands[i];
     match arg {
         Arg::None if spec.optional => Ok(()),
+        // What is written there is left in the state.
+        Arg::None if spec.kind == OperandKind::Reg && spec.effect == Effect::Write => Ok(()),
         Arg::None => fault(Code::Form, "missing"),
         Arg::Imm(_) | Arg::Int(_)
             if matches!(spec.kind, OperandKind::Tile | OperandKind::Free | OperandKind::Vec) =>

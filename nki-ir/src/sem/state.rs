@@ -40,6 +40,8 @@ pub struct State {
     /// Reduce registers of VectorE.
     pub vector: Registers,
     pub rounding: Rounding,
+    /// What the last register instruction wrote to its register: executors take it from here.
+    pub register: Option<i64>,
     /// Verify what a matmul claims about its operands: 0/1 content, identity matrices (isa.md 9.1.1).
     pub check_claims: bool,
 }

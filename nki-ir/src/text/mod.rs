@@ -43,7 +43,7 @@
 //!           | "no_reorder" [loc] block
 //!           | [label ":"] op ["." engine] [operand,..] ["{" attr,.. "}"] [loc]
 //! bound     = int | %reg "max" int
-//! operand   = [name ":"] ("_" | view | %reg | int | float)
+//! operand   = [name ":"] ("_" | view | %reg | affine | int | float)
 //! view      = %name [index] [".view(" dtype ")"] [dynamic]
 //! index     = "[" axis,.. "]" | ".ap(" ["partitions" affine "+:" int ","] ["offset" affine ","] "[" pair,.. "]" ")"
 //! axis      = ":" | affine | int ":" int ["step" int] ["drop"] | affine "+:" count ["step" int] ["drop"]

@@ -282,6 +282,7 @@ impl<'k> Printer<'k> {
             Operand::Imm(x) => float(*x),
             Operand::Int(n) => n.to_string(),
             Operand::Reg(r) => self.names.reg(*r).to_string(),
+            Operand::Index(a) => self.affine(a),
         }
     }
 

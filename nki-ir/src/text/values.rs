@@ -78,10 +78,7 @@ impl Parser<'_> {
                         self.advance();
                         Ok(Operand::Reg(reg))
                     }
-                    Meaning::Var(_) => {
-                        let message = format!("`%{}` is a loop variable, not a buffer", shorten(&name));
-                        self.fail(pos, Code::Form, message)
-                    }
+                    Meaning::Var(_) => self.affine().map(Operand::Index),
                     _ => Ok(self.view(0)?.map_or(Operand::None, Operand::View)),
                 }
             }
@@ -89,6 +86,7 @@ impl Parser<'_> {
                 self.advance();
                 Ok(Operand::None)
             }
+            Tok::Punct("-") if matches!(self.peek(), Tok::Value(_)) => self.affine().map(Operand::Index),
             _ => match self.number("an operand")? {
                 Number::Int(n) => Ok(Operand::Int(n)),
                 Number::Float(x) => Ok(Operand::Imm(x)),

@@ -2,7 +2,7 @@
 
 use crate::affine::Affine;
 use crate::entity::Var;
-use crate::kernel::{Kernel, LoopData};
+use crate::kernel::{Bound, Kernel, LoopData};
 
 /// The values of a loop variable: `lo, lo + step, ..`, `count` of them. Loops have been checked: `step > 0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,12 @@ impl Values {
 /// The values of `var`; `None` if its loop never runs.
 pub fn values(kernel: &Kernel, var: Var) -> Option<Values> {
     let (lo, hi) = kernel.var_range(var)?;
-    let LoopData::For { step, .. } = kernel.loops.get(kernel.vars.get(var)?.owner)? else { return None };
-    Some(Values { lo, step: *step, count: ((hi - lo) / step) as u64 + 1 })
+    let LoopData::For { lo: start, step, .. } = kernel.loops.get(kernel.vars.get(var)?.owner)? else {
+        return None;
+    };
+    // Steps from a start that is not known reach any value.
+    let step = if matches!(start, Bound::Reg { .. }) { 1 } else { *step };
+    Some(Values { lo, step, count: ((hi - lo) / step) as u64 + 1 })
 }
 
 /// Values of loop variables that show a problem.
@@ -125,7 +129,6 @@ impl Residues {
 mod tests {
     use super::*;
     use crate::builder::Builder;
-    use crate::kernel::Bound;
     use crate::loc::Loc;
 
     fn two_loops() -> (Kernel, Var, Var) {

@@ -12,7 +12,7 @@ use super::rules;
 use super::structure::{index_of, vars};
 use crate::diag::{Diagnostics, Severity};
 use crate::entity::{Buf, Entity, Inst, Loop, Var};
-use crate::kernel::{BufData, BufKind, InstData, Kernel, LoopData};
+use crate::kernel::{Bound, BufData, BufKind, InstData, Kernel, LoopData};
 use crate::op::Effect;
 use crate::view::View;
 use std::cell::RefCell;
@@ -170,11 +170,20 @@ impl<'a> Flow<'a> {
     /// `all`: every turn of the loops that share the buffer; otherwise the first turn of open loops.
     fn pin(&self, buf: Buf, v: Var, all: bool) -> Pin {
         let owner = self.kernel.vars[v].owner;
+        if self.starts_anywhere(v) {
+            return Pin::Sweep;
+        }
         if self.in_scope(owner, buf) && (all || !self.open[owner.index()]) {
             Pin::Sweep
         } else {
             Pin::At(self.kernel.var_range(v).map_or(0, |r| r.0))
         }
+    }
+
+    /// Whether the first value of a loop variable is not known.
+    fn starts_anywhere(&self, v: Var) -> bool {
+        let owner = &self.kernel.loops[self.kernel.vars[v].owner];
+        matches!(owner, LoopData::For { lo: Bound::Reg { .. }, .. })
     }
 
     fn area(&self, view: &View, all: bool) -> Option<Footprint> {
@@ -200,7 +209,12 @@ impl<'a> Flow<'a> {
         let maps = if all { &self.ever } else { &self.first };
         let Some(map) = &maps[view.buf.index()] else { return };
         let mut missing = None;
-        let exact = view.dynamic.is_none().then(|| self.area(view, all)).flatten().filter(|a| a.exact);
+        // How far a loop on registers goes is not known either.
+        let open_ended = |v: Var| {
+            self.starts_anywhere(v) || all && self.kernel.loops[self.kernel.vars[v].owner].is_dynamic()
+        };
+        let known = view.dynamic.is_none() && !vars(view).into_iter().any(open_ended);
+        let exact = known.then(|| self.area(view, all)).flatten().filter(|a| a.exact);
         match &exact {
             Some(area) => {
                 map.any(area, |parts, bytes, written| {

@@ -39,7 +39,8 @@ pub fn check(cx: &Cx) {
 pub fn nothing_more(_: &Cx) {}
 
 fn is_dma(cx: &Cx) -> bool {
-    cx.engine == Engine::Dma
+    // Sequencers address memory as transfers do: a byte range, from any partition.
+    matches!(cx.engine, Engine::Dma | Engine::Sync)
 }
 
 /// G8 for the instruction, G14 for the engine asked for. Says whether the engine is one of the row's.
@@ -464,7 +465,7 @@ fn dynamic(cx: &Cx, arg: &Arg) {
             let rows = arg.shape.first().copied().unwrap_or(0);
             let fits = index_arg(cx, arg, index)
                 .is_some_and(|(space, parts, n)| space == Space::Sbuf && parts == rows && n == 1);
-            if !is_dma(cx) || on_chip || !fits {
+            if cx.engine != Engine::Dma || on_chip || !fits {
                 let message = format!("{} ({rows} rows) takes its rows from an index tile", arg.name());
                 cx.fail_arg(&rules::DMA_VECTOR, arg, message)
                     .help("gather from an HBM tensor with dma_copy and an index tile [rows, 1] in SBUF");

@@ -42,6 +42,7 @@ mod generic;
 mod gpsimd;
 mod overlap;
 mod reduce;
+mod register;
 pub mod rules;
 mod scalar;
 mod structure;
@@ -51,7 +52,7 @@ mod tests;
 mod vector;
 
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::entity::{Entity, Inst};
+use crate::entity::Inst;
 use crate::kernel::Kernel;
 use crate::op::{Op, OpRow};
 use crate::target::Target;
@@ -138,7 +139,7 @@ fn check(kernel: &Kernel, flat: &Flat, target: Target, out: &RefCell<Diagnostics
             one(kernel, *inst, target, out);
         }
     }
-    registers(kernel, flat, out);
+    register::check_kernel(kernel, flat, out);
     reduce::check(kernel, flat, out);
     accumulate::check(kernel, flat, target, out);
     flow::check(kernel, flat, out);
@@ -213,47 +214,8 @@ fn rules_of(op: Op) -> fn(&Cx) {
 
         // dma.rs
         Op::DmaCopy => dma::dma_copy,
-    }
-}
 
-/// 9.7: registers are read only where an instruction can have written them.
-fn registers(kernel: &Kernel, flat: &Flat, out: &RefCell<Diagnostics>) {
-    use crate::kernel::{Bound, LoopData, Operand};
-    let mut written = vec![false; kernel.regs.len()];
-    for data in kernel.insts.values() {
-        for (operand, spec) in data.operands.iter().zip(data.op.row().operands) {
-            if let (Operand::Reg(r), crate::op::Effect::Write) = (operand, spec.effect) {
-                written[r.index()] = true;
-            }
-        }
-    }
-    let mut read = |r: crate::entity::Reg, loc| {
-        if let (Some(reg), false) = (kernel.regs.get(r), std::mem::replace(&mut written[r.index()], true)) {
-            let message = format!("register %{} is read, but nothing writes it", reg.name);
-            let d = context::violation(&rules::REGISTER, message).at(&kernel.locs, loc);
-            context::Report::new(d, kernel, out)
-                .related(reg.loc, "declared here")
-                .help("use a constant, or load the register first");
-        }
-    };
-    for step in &flat.steps {
-        match step {
-            Step::Inst(inst) => {
-                let data = &kernel.insts[*inst];
-                structure::registers(data).for_each(|r| read(r, data.loc));
-            }
-            Step::Enter(l, _) => match &kernel.loops[*l] {
-                LoopData::For { lo, hi, loc, .. } => {
-                    for bound in [lo, hi] {
-                        if let Bound::Reg { reg, .. } = bound {
-                            read(*reg, *loc);
-                        }
-                    }
-                }
-                LoopData::While { cond, loc, .. } | LoopData::If { cond, loc, .. } => read(*cond, *loc),
-                LoopData::NoReorder { .. } => {}
-            },
-            _ => {}
-        }
+        // register.rs
+        Op::RegisterMove | Op::RegisterLoad | Op::RegisterStore => register::check,
     }
 }

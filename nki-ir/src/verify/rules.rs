@@ -42,6 +42,11 @@ rules! {
     LOOP_FORM = "S7", Parameter, "loops count up by a positive step between 32-bit bounds";
     VIEW_FORM = "S8", Form, "a slice has one start, count and step for each axis of its buffer";
     REGISTER = "9.7/1", Uninitialized, "a register holds nothing until an instruction writes it";
+    REG_DTYPE = "9.7/2", Dtype, "a register holds an integer of at most 32 bits, or a float32, and is set to values of its dtype";
+    REG_ELEMENT = "9.7/3", Shape, "a register is loaded from, and stored to, exactly one element";
+    REG_VALUE = "9.7/4", Parameter, "a register holds at most 32 bits";
+    REG_USE = "9.7/5", Dtype, "loop bounds, conditions and offsets are integers";
+    DYNAMIC_ORDER = "11.3/5", ControlFlow, "loops and branches on registers do not fit into a block that keeps its order";
 
     // Generic rules.
     PARTITIONS = "G1", Partition, "SBUF and PSUM have 128 partitions; dimension 0 of a tile runs over them";
@@ -87,7 +92,7 @@ rules! {
     ADDRESS = "3.4/2", OutOfBounds, "a placed tile lies inside its memory";
     INPUT_WRITE = "3.4/3", ReadOnly, "arguments are read-only unless the kernel declares them as inout";
     OUTPUT_WRITE = "3.4/4", OutputNotWritten, "an output starts undefined; every element must be written";
-    DYNAMIC_OP = "3.5/5", DynamicIndex, "only dma_copy and tensor_copy take a dynamic index";
+    DYNAMIC_OP = "3.5/5", DynamicIndex, "only dma_copy, tensor_copy and register instructions take a dynamic index";
     DYNAMIC_AXIS = "3.5/0", DynamicIndex, "a dynamic index moves along an axis of its tensor; on chip never along partitions";
     DYNAMIC_TILE = "3.5/0", DynamicIndex, "a dynamic index is a register or one element of an SBUF tile";
     DYNAMIC_NESTED = "3.5/1", DynamicIndex, "a view has at most one dynamic index";
@@ -119,7 +124,8 @@ rules! {
     MM_TRANSPOSE_ADD = "9.1.1/12", Accumulate, "a transposing matmul always overwrites";
     ACC_AUTO = "13/6", Accumulate, "every matmul says whether it overwrites or adds";
     ACC_MIXED = "13/3", Accumulate, "one matmul either overwrites or adds on all of its destination";
-    ACC_LOOP = "13/4", Accumulate, "a while loop has no first turn that a matmul could recognise";
+    ACC_LOOP = "13/4", Accumulate,
+        "over the turns of a loop on registers, every matmul says whether it overwrites or adds";
     ACC_READ = "13/1", Accumulate, "reading a finished tile does not start a new sum";
     ACC_LIMIT = "13/7", Limit, "automatic accumulation is followed for up to 131072 steps per tile";
     ACC_VARS = "13/0", Accumulate, "overwriting in the first turn refers to counted loops around the matmul";

@@ -214,6 +214,7 @@ impl Structure<'_> {
                     self.inst(data);
                     if self.out.borrow().len() == before {
                         self.scope(data, at, &live, &loops, flat);
+                        self.index_scope(data, &loops);
                     }
                 }
             }
@@ -288,8 +289,11 @@ impl Structure<'_> {
                     tile && matches!(spec.kind, K::Tile | K::Free | K::Vec | K::ScalarOrVec | K::TileOrScalar)
                 }
                 Operand::Imm(_) => matches!(spec.kind, K::ScalarOrVec | K::TileOrScalar),
-                Operand::Int(_) => matches!(spec.kind, K::ScalarOrVec | K::TileOrScalar | K::IntOrReg),
-                Operand::Reg(_) => matches!(spec.kind, K::Reg | K::IntOrReg),
+                Operand::Int(_) => {
+                    matches!(spec.kind, K::ScalarOrVec | K::TileOrScalar | K::IntOrReg | K::IndexOrReg)
+                }
+                Operand::Reg(_) => matches!(spec.kind, K::Reg | K::IntOrReg | K::IndexOrReg),
+                Operand::Index(_) => spec.kind == K::IndexOrReg,
             };
             if !ok {
                 let got = match operand {
@@ -298,6 +302,7 @@ impl Structure<'_> {
                     Operand::Imm(_) => "a number",
                     Operand::Int(_) => "an integer",
                     Operand::Reg(_) => "a register",
+                    Operand::Index(_) => "a position in a loop",
                 };
                 fail(format!("{} cannot be {got}", spec.name));
             }
@@ -318,6 +323,12 @@ impl Structure<'_> {
                     }
                 }
                 Operand::Reg(reg) => self.reg(data, *reg),
+                Operand::Index(a) => {
+                    for (v, _) in a.terms().iter().filter(|t| self.kernel.vars.get(t.0).is_none()) {
+                        let message = format!("{}: variable {v} does not exist", data.op);
+                        self.fail(&rules::ENTITY, data.loc, message);
+                    }
+                }
                 _ => {}
             }
         }
@@ -399,6 +410,21 @@ impl Structure<'_> {
                     let message =
                         format!("{}: {operand} `{}` uses %{} outside its loop", data.op, buf.name, var.name);
                     self.fail(&rules::VAR_SCOPE, data.loc, message).help("move the access into the loop");
+                }
+            }
+        }
+    }
+
+    /// Whether the variables of an operand that is a position are in scope.
+    fn index_scope(&self, data: &InstData, loops: &[bool]) {
+        for (operand, spec) in data.operands.iter().zip(data.op.row().operands) {
+            let Operand::Index(a) = operand else { continue };
+            for (v, _) in a.terms() {
+                let var = &self.kernel.vars[*v];
+                if !loops.get(var.owner.index()).is_some_and(|open| *open) {
+                    let message = format!("{}: {} uses %{} outside its loop", data.op, spec.name, var.name);
+                    self.fail(&rules::VAR_SCOPE, data.loc, message)
+                        .help("move the instruction into the loop");
                 }
             }
         }

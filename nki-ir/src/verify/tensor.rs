@@ -6,7 +6,7 @@ use super::generic::{called, start_outside};
 use super::rules;
 use crate::dtype::DType;
 use crate::entity::Var;
-use crate::kernel::{Accumulate, Attr, LoopData, Space};
+use crate::kernel::{Accumulate, Attr, Bound, LoopData, Space};
 use crate::op::{Engine, MatmulPerf};
 use crate::target::{Gen, PARTITIONS, PSUM_BANK_BYTES, STATIONARY_FMAX};
 
@@ -250,7 +250,9 @@ fn accumulate(cx: &Cx) {
         Accumulate::UnlessFirst(vars) => {
             let counted = |v: Var| {
                 let owner = cx.kernel.vars.get(v).map(|d| d.owner);
-                owner.is_some_and(|l| matches!(cx.kernel.loops.get(l), Some(LoopData::For { .. })))
+                let known =
+                    |l| matches!(cx.kernel.loops.get(l), Some(LoopData::For { lo: Bound::Const(_), .. }));
+                owner.is_some_and(known)
             };
             if vars.is_empty() || !vars.iter().all(|v| counted(*v)) {
                 cx.fail(&rules::ACC_VARS, "accumulate names a variable that is no counted loop's")

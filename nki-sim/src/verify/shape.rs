@@ -59,7 +59,7 @@ fn pairing(c: &mut Checker, op: Op, operands: &[MOperand]) {
                     c.report(d.note("isa.md section 8, G3"));
                 }
             }
-            OperandKind::Free | OperandKind::Reg | OperandKind::IntOrReg => {}
+            OperandKind::Free | OperandKind::Reg | OperandKind::IntOrReg | OperandKind::IndexOrReg => {}
         }
     }
     if inputs_in_psum > 1 {

@@ -3,6 +3,7 @@
 mod columns;
 mod dma;
 mod gpsimd;
+mod register;
 mod scalar;
 mod tensor;
 mod vector;
@@ -35,9 +36,15 @@ pub enum Op {
 
     // dma.rs
     DmaCopy,
+
+    // register.rs
+    RegisterMove,
+    RegisterLoad,
+    RegisterStore,
 }
 
-const FILES: &[&[OpRow]] = &[tensor::ROWS, scalar::ROWS, vector::ROWS, gpsimd::ROWS, dma::ROWS];
+const FILES: &[&[OpRow]] =
+    &[tensor::ROWS, scalar::ROWS, vector::ROWS, gpsimd::ROWS, dma::ROWS, register::ROWS];
 
 const COUNT: usize = {
     let (mut count, mut file) = (0, 0);

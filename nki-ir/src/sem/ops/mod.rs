@@ -3,6 +3,7 @@
 mod dma;
 mod gpsimd;
 mod reduce;
+mod register;
 mod scalar;
 mod tensor;
 mod vector;
@@ -11,6 +12,8 @@ use super::exec::Exec;
 use super::{Fault, fault};
 use crate::diag::Code;
 use crate::op::Op;
+
+pub use register::register_value;
 
 type Function = fn(&mut Exec) -> Result<(), Fault>;
 
@@ -35,6 +38,9 @@ static FUNCTIONS: &[(Op, Function)] = &[
     (Op::AffineSelect, gpsimd::affine_select),
     // dma.rs
     (Op::DmaCopy, dma::dma_copy),
+    (Op::RegisterMove, register::register_move),
+    (Op::RegisterLoad, register::register_load),
+    (Op::RegisterStore, register::register_store),
 ];
 
 /// The function of `op`.

@@ -166,7 +166,23 @@ impl<'a> Fit<'a> {
         Report::new(d, self.kernel, self.out).buffer(&self.kernel.bufs[self.buf])
     }
 
+    /// 13/4: over the turns of a loop on registers nothing is decided automatically.
+    fn carried(&self) -> bool {
+        let place = self.flat.inst(self.inst).map_or(self.kernel.body, |p| p.0);
+        let home = self.flat.alloc(self.buf).map_or(self.kernel.body, |a| a.0);
+        let mut around = self.flat.enclosing(place).take_while(|(_, r)| !self.flat.contains(*r, home));
+        around.any(|(l, _)| match &self.kernel.loops[l] {
+            LoopData::If { .. } => false,
+            data => data.is_dynamic(),
+        })
+    }
+
     fn decide(&self, seen: &[Seen]) -> Option<Accumulate> {
+        if self.carried() {
+            self.fail(&rules::ACC_LOOP, "it accumulates over the turns of a loop on registers".into())
+                .help("allocate the tile inside the loop, or write accumulate explicitly");
+            return None;
+        }
         if seen.iter().any(|s| s.action == Action::Illegal) {
             self.fail(&rules::MM_ACCUMULATE, "it would add to what another instruction wrote".into())
                 .help("add with tensor_tensor after the matmul, or zero the tile with memset first");
@@ -202,17 +218,8 @@ impl<'a> Fit<'a> {
         if fits && !vars.is_empty() {
             return Some(Accumulate::UnlessFirst(vars.into_iter().collect()));
         }
-        let place = self.flat.inst(self.inst).map_or(self.kernel.body, |p| p.0);
-        let home = self.flat.alloc(self.buf).map_or(self.kernel.body, |a| a.0);
-        let mut around = self.flat.enclosing(place).take_while(|(_, r)| !self.flat.contains(*r, home));
-        if around.any(|(l, _)| matches!(self.kernel.loops[l], LoopData::While { .. })) {
-            self.fail(&rules::ACC_LOOP, "it accumulates over the turns of a while loop".into())
-                .help("allocate the tile inside the loop, or write accumulate explicitly");
-        } else {
-            self.fail(&rules::ACC_MIXED, "in some turns it would overwrite, in others add".into()).help(
-                "allocate the tile inside the loop that starts a new sum, or write accumulate explicitly",
-            );
-        }
+        self.fail(&rules::ACC_MIXED, "in some turns it would overwrite, in others add".into())
+            .help("allocate the tile inside the loop that starts a new sum, or write accumulate explicitly");
         None
     }
 
