@@ -109,13 +109,15 @@ impl Tier {
     ///
     /// # Safety
     /// [`Tier::has_pair_dot`] must hold.
-    #[inline]
+    #[cfg_attr(not(any(test, target_arch = "x86_64")), allow(unused_variables, reason = "no such tier"))]
     pub(crate) unsafe fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` makes this tier only after detecting all features of `run_avx512_bf16`.
             Kind::Avx512Bf16 => unsafe { run_avx512_bf16(kernel) },
-            _ => self.run(kernel),
+            #[cfg(test)]
+            Kind::Wide => kernel.run(Portable::<16>),
+            _ => unreachable!("{self} multiplies no pairs; the caller asked `has_pair_dot`"),
         }
     }
 

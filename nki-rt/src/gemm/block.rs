@@ -1,8 +1,10 @@
-//! Packed strips against packed panels.
+//! Packed strips of `a` against panels of `b`.
 
-use super::pack::{Packing, Step, Steps};
-use super::{Destination, Gemm, Part};
+use super::pack::{PackStrips, Packing, Step, Steps};
+use super::{Destination, Gemm, Part, Side};
+use crate::element::Element;
 use crate::matmul::tile::{Target, tile};
+use crate::scratch::Scratch;
 use crate::simd::Simd;
 use crate::tier::Kernel;
 use crate::{Combine, Tier};
@@ -29,48 +31,100 @@ impl Shape {
     }
 }
 
-/// All rows of a packed `a` against all columns of a packed `b`.
-pub(super) struct Block<'a> {
+/// All rows of a packed `a` against all columns of a `b`.
+pub(super) struct Block<'a, T> {
     pub(super) shape: Shape,
     pub(super) steps: Steps,
     pub(super) a: &'a Packing,
-    pub(super) b: &'a Packing,
+    pub(super) b: Right<'a, T>,
     /// Position in the result.
     pub(super) corner: [usize; 2],
 }
 
+/// The other operand.
+pub(super) enum Right<'a, T> {
+    /// Packed beforehand, for tasks to share.
+    Packed(&'a Packing),
+    /// As it lies: only one task uses each column, and packs it in its own cache.
+    Plain(Side<T>),
+}
+
+impl<T> Right<'_, T> {
+    fn len(&self) -> usize {
+        match self {
+            Right::Packed(packing) => packing.len,
+            Right::Plain(side) => side.len,
+        }
+    }
+}
+
 /// Rows and columns that a task takes: its strips for one step of K and its part of the result fit the second
 /// cache (128 x 192 and 192 x 256 words, 300 KB).
-const TASK_ROWS: usize = 192;
+pub(super) const TASK_ROWS: usize = 192;
 const TASK_COLS: usize = 256;
 /// Tasks per thread that even out their differences.
 const TASKS_PER_THREAD: usize = 4;
 
-impl Block<'_> {
+impl<T: Element> Block<'_, T> {
     /// Computes and finishes the block, in parallel.
     ///
     /// # Safety
-    /// The block must lie inside the destination.
+    /// The block must lie inside the destination, a plain `b` be readable.
     pub(super) unsafe fn run(&self, gemm: &Gemm, to: Destination) {
         let (rows, cols) = self.task_size(gemm.parallel.width());
-        let across = self.b.len.div_ceil(cols);
+        let across = self.b.len().div_ceil(cols);
         let down = self.a.len.div_ceil(rows);
         let steps: Vec<Step> = self.steps.iter().collect();
         gemm.parallel.for_each(down * across, &|task| {
             let (row, col) = (task / across * rows, task % across * cols);
-            let (rows, cols) = (rows.min(self.a.len - row), cols.min(self.b.len - col));
+            let (rows, cols) = (rows.min(self.a.len - row), cols.min(self.b.len() - col));
             let corner = [self.corner[0] + row, self.corner[1] + col];
             // SAFETY: the part lies inside the block, and parts of different tasks are apart.
             let part = unsafe { Part::new(to, corner, rows, cols) };
-            let product = PartProduct { block: self, steps: &steps, part: &part, row, col };
-            // SAFETY: the pair instructions are used only where `has_pair_dot` found them.
-            if self.shape.pairs {
-                unsafe { gemm.tier.run_pairs(product) }
-            } else {
-                gemm.tier.run(product)
-            }
+            // SAFETY: as above; `b` is readable.
+            unsafe { self.compute(gemm, &steps, &part, row, col) };
             part.finish(gemm);
         });
+    }
+
+    /// One task: the part of the result at `row`, `col` of the block.
+    ///
+    /// # Safety
+    /// As [`Block::run`].
+    unsafe fn compute(&self, gemm: &Gemm, steps: &[Step], part: &Part, row: usize, col: usize) {
+        if steps.is_empty() {
+            part.fill_zero();
+        }
+        let deepest = steps.iter().map(|step| step.depth).max().unwrap_or(0);
+        let mut own = match self.b {
+            Right::Packed(_) => None,
+            Right::Plain(_) => Some(Scratch::take(deepest * part.cols.next_multiple_of(self.shape.panel))),
+        };
+        for (i, step) in steps.iter().enumerate() {
+            let right = match (&self.b, &mut own) {
+                (Right::Plain(side), Some(own)) => {
+                    let Shape { panel: width, pairs, .. } = self.shape;
+                    let to = own.numbers().as_mut_ptr();
+                    // SAFETY: the columns of the part, and room for them.
+                    unsafe {
+                        let from = side.part(col..col + part.cols);
+                        T::pack(gemm.tier, PackStrips { from, step, pairs, width, to });
+                    }
+                    to.cast_const()
+                }
+                (Right::Packed(b), _) => b.address().wrapping_add(b.offset(step, col / self.shape.panel)),
+                (Right::Plain(_), None) => unreachable!("a plain operand has room to be packed"),
+            };
+            let left = self.a.address().wrapping_add(self.a.offset(step, row / self.shape.strip));
+            let combine = if i == 0 { part.first } else { Combine::Add };
+            let product = StepProduct { left, right, depth: step.depth, part, combine };
+            if self.shape.pairs {
+                // SAFETY: words hold pairs only where `has_pair_dot` holds.
+                unsafe { gemm.tier.run_pairs(PairKernel(product)) }
+            } else {
+                gemm.tier.run(NumberKernel(product));
+            }
+        }
     }
 
     /// Rows and columns of a task, whole strips and panels: fewer when there would not be enough tasks.
@@ -78,10 +132,11 @@ impl Block<'_> {
         let mut rows = TASK_ROWS.next_multiple_of(self.shape.strip);
         let mut cols = TASK_COLS.next_multiple_of(self.shape.panel);
         let wanted = if threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
-        while self.a.len.div_ceil(rows) * self.b.len.div_ceil(cols) < wanted {
+        let plain = matches!(self.b, Right::Plain(_));
+        while self.a.len.div_ceil(rows) * self.b.len().div_ceil(cols) < wanted {
             if cols > 4 * self.shape.panel {
                 cols = (cols / 2).next_multiple_of(self.shape.panel);
-            } else if rows > 4 * self.shape.strip {
+            } else if rows > 4 * self.shape.strip && !plain {
                 rows = (rows / 2).next_multiple_of(self.shape.strip);
             } else {
                 break;
@@ -91,61 +146,79 @@ impl Block<'_> {
     }
 }
 
-/// One task, as a kernel.
-struct PartProduct<'a> {
-    block: &'a Block<'a>,
-    steps: &'a [Step],
+/// One step of K for one part of the result.
+struct StepProduct<'a> {
+    /// Strips of the part's rows, one after the other.
+    left: *const f32,
+    /// Panels of the part's columns.
+    right: *const f32,
+    /// Words along K.
+    depth: usize,
     part: &'a Part,
-    /// Position of the part in the block.
-    row: usize,
-    col: usize,
+    combine: Combine,
 }
 
-impl Kernel for PartProduct<'_> {
+/// The step on words of one number.
+struct NumberKernel<'a>(StepProduct<'a>);
+
+/// The step on words of two bf16 numbers.
+struct PairKernel<'a>(StepProduct<'a>);
+
+/// Calls a sweep with the register tile of the tier, see [`Shape::new`].
+macro_rules! with_tile {
+    ($s:ident: $S:ident, $product:expr, $pairs:literal) => {
+        if $S::LANES == 16 {
+            $product.sweep::<$S, 12, 2, $pairs>($s);
+        } else if $S::LANES == 8 {
+            $product.sweep::<$S, 6, 2, $pairs>($s);
+        } else {
+            $product.sweep::<$S, 6, 4, $pairs>($s);
+        }
+    };
+}
+
+impl Kernel for NumberKernel<'_> {
     type Output = ();
     const TILED: bool = true;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        if S::LANES == 16 {
-            self.sweep::<S, 12, 2>(s);
-        } else if S::LANES == 8 {
-            self.sweep::<S, 6, 2>(s);
-        } else {
-            self.sweep::<S, 6, 4>(s);
-        }
+        with_tile!(s: S, self.0, false);
     }
 }
 
-impl PartProduct<'_> {
+impl Kernel for PairKernel<'_> {
+    type Output = ();
+    const TILED: bool = true;
+
     #[inline(always)]
-    fn sweep<S: Simd, const MR: usize, const NV: usize>(self, s: S) {
-        let PartProduct { block: Block { shape, a, b, .. }, steps, part, row, col } = self;
+    fn run<S: Simd>(self, s: S) {
+        with_tile!(s: S, self.0, true);
+    }
+}
+
+impl StepProduct<'_> {
+    #[inline(always)]
+    fn sweep<S: Simd, const MR: usize, const NV: usize, const PAIRS: bool>(self, s: S) {
+        let StepProduct { left, right, depth, part, combine } = self;
         let panel = NV * S::LANES;
-        if steps.is_empty() {
-            part.fill_zero();
-        }
-        let mut combine = part.first;
-        for step in steps {
-            for n in (0..part.cols).step_by(panel) {
-                let right = b.address().wrapping_add(b.offset(step, (col + n) / panel));
-                for m in (0..part.rows).step_by(MR) {
-                    let left = a.address().wrapping_add(a.offset(step, (row + m) / MR));
-                    // SAFETY: strip and panel hold `depth` rows of MR and NV * LANES words; `write` gets the extent
-                    // of the part, whose elements are this task's.
-                    unsafe {
-                        let sums = if shape.pairs {
-                            pair_tile::<S, MR, NV>(s, step.depth, left.cast(), right.cast())
-                        } else {
-                            tile::<S, f32, f32, MR, NV>(s, step.depth, left, MR, right, panel)
-                        };
-                        let data = part.data.add(m * part.stride + n);
-                        let target = Target { data, row: part.stride, col: 1, combine };
-                        target.write(s, &sums, MR.min(part.rows - m), panel.min(part.cols - n));
-                    }
+        for n in (0..part.cols).step_by(panel) {
+            let right = right.wrapping_add(n * depth);
+            for m in (0..part.rows).step_by(MR) {
+                let left = left.wrapping_add(m * depth);
+                // SAFETY: strip and panel hold `depth` rows of MR and NV * LANES words; `write` gets the extent of the
+                // part, whose elements are this task's.
+                unsafe {
+                    let sums = if PAIRS {
+                        pair_tile::<S, MR, NV>(s, depth, left.cast(), right.cast())
+                    } else {
+                        tile::<S, f32, f32, MR, NV>(s, depth, left, MR, right, panel)
+                    };
+                    let data = part.data.add(m * part.stride + n);
+                    let target = Target { data, row: part.stride, col: 1, combine };
+                    target.write(s, &sums, MR.min(part.rows - m), panel.min(part.cols - n));
                 }
             }
-            combine = Combine::Add;
         }
     }
 }
@@ -164,7 +237,7 @@ unsafe fn pair_tile<S: Simd, const MR: usize, const NV: usize>(
 ) -> [[S::F; NV]; MR] {
     let mut sums = [[s.splat(0.0); NV]; MR];
     for _ in 0..depth {
-        // SAFETY: row of `a` and `b` are readable.
+        // SAFETY: a row of `a` and `b` is readable.
         unsafe {
             let mut row = [s.splat_i(0); NV];
             for (v, words) in row.iter_mut().enumerate() {

@@ -19,11 +19,12 @@ mod vector;
 mod tests;
 
 use crate::element::Element;
-use crate::matrix::{MatMut, StridedRef};
+use crate::matrix::{MatMut, MatRef, StridedRef};
 use crate::parallel::{Parallel, Serial};
 use crate::scratch::Scratch;
-use crate::{Combine, Tier};
-use block::{Block, Shape};
+use crate::{Combine, Tier, matmul};
+use block::{Block, Right, Shape};
+use half::bf16;
 pub(crate) use pack::PackStrips;
 use pack::{Packing, Steps};
 use std::ops::Range;
@@ -134,19 +135,47 @@ impl Gemm<'_> {
             let mut packed_a = Packing::new(steps, a.len, shape.strip);
             // SAFETY: the operand is readable.
             unsafe { packed_a.fill(self, a) };
+            if a.len <= block::TASK_ROWS {
+                let corner = [rows.start, 0];
+                // SAFETY: the block is a part of the destination, the operand readable.
+                unsafe { Block { shape, steps, a: &packed_a, b: Right::Plain(b), corner }.run(self, to) };
+                continue;
+            }
             for cols in cut(0..b.len, cols_at_once) {
                 // SAFETY: as above.
                 let b = unsafe { b.part(cols.clone()) };
                 let mut packed_b = Packing::new(steps, b.len, shape.panel);
                 // SAFETY: as above.
                 unsafe { packed_b.fill(self, b) };
-                let block =
-                    Block { shape, steps, a: &packed_a, b: &packed_b, corner: [rows.start, cols.start] };
-                // SAFETY: the block is a part of the destination.
-                unsafe { block.run(self, to) };
+                let corner = [rows.start, cols.start];
+                // SAFETY: as above.
+                unsafe {
+                    Block::<T> { shape, steps, a: &packed_a, b: Right::Packed(&packed_b), corner }
+                        .run(self, to)
+                };
             }
         }
     }
+}
+
+/// [`crate::matmul`] for bf16 at the speed of the processor's bf16 instructions where it has them: pairs along K, two
+/// roundings a pair, subnormals flushed to zero, so not the same bits. Elsewhere it is `matmul` itself.
+///
+/// # Panics
+/// When the shapes do not agree.
+#[track_caller]
+pub fn matmul_fast(tier: Tier, a: MatRef<bf16>, b: MatRef<bf16>, mut c: MatMut<f32>, combine: Combine) {
+    if !tier.has_pair_dot() {
+        return matmul(tier, a, b, c, combine);
+    }
+    let (k, m, n) = (a.rows(), a.cols(), b.cols());
+    assert!(b.rows() == k && c.rows() == m && c.cols() == n, "[{k}, {m}]ᵀ · [{}, {n}]", b.rows());
+    let a = Side { data: a.as_ptr(), len: m, along: 1, k: a.stride() };
+    let b = Side { data: b.as_ptr(), len: n, along: 1, k: b.stride() };
+    let to = Destination::Memory { data: c.as_mut_ptr(), stride: c.stride(), combine };
+    let gemm = Gemm { k_step: k.max(1), fast: true, ..Gemm::new(tier) };
+    // SAFETY: the views prove that all elements are in bounds, and c is borrowed uniquely.
+    unsafe { gemm.run_raw(k, a, b, to) }
 }
 
 /// Packed words of `a` at a time: 64 MB.

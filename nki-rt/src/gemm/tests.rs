@@ -2,6 +2,7 @@
 
 use crate::{
     Combine, Element, Gemm, MatMut, MatRef, Parallel, Serial, StridedRef, Threads, Tier, bf16, f16, matmul,
+    matmul_fast,
 };
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -178,6 +179,28 @@ fn pair_products_stay_close() {
         for (fast, exact) in run(true).iter().zip(run(false)) {
             // 257 sums of products below 1/4, each step rounded twice.
             assert!((fast - exact).abs() <= 257.0 * 20.0 * f32::EPSILON, "{tier}: {fast} and {exact}");
+        }
+    }
+}
+
+#[test]
+fn the_fast_tile_is_close_to_the_exact_one() {
+    for (k, m, n) in [(128, 128, 512), (1, 1, 1), (7, 5, 33), (128, 3, 100), (0, 6, 6)] {
+        let a: Vec<bf16> = (0..m * k).map(|i| bf16::from_f32(number(1, i))).collect();
+        let b: Vec<bf16> = (0..k * n).map(|i| bf16::from_f32(number(2, i))).collect();
+        let (a, b) = (MatRef::dense(&a, k, m), MatRef::dense(&b, k, n));
+        for tier in Tier::available() {
+            for combine in [Combine::Overwrite, Combine::Add] {
+                let (mut fast, mut exact) = (vec![1.0f32; m * n], vec![1.0f32; m * n]);
+                matmul_fast(tier, a, b, MatMut::dense(&mut fast, m, n), combine);
+                matmul(tier, a, b, MatMut::dense(&mut exact, m, n), combine);
+                for (fast, exact) in fast.iter().zip(&exact) {
+                    assert!(
+                        (fast - exact).abs() <= 128.0 * 10.0 * f32::EPSILON,
+                        "{tier}: {fast} and {exact}"
+                    );
+                }
+            }
         }
     }
 }

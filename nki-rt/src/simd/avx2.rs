@@ -1,6 +1,6 @@
 //! 8 lanes: AVX2 with FMA and F16C.
 
-use super::Simd;
+use super::{MAX_LANES, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has avx2, fma and f16c.
@@ -110,6 +110,31 @@ impl Simd for Avx2 {
         fn fma_d(self, a: Pair, b: Pair, c: Pair) -> Pair
             = Pair(_mm256_fmadd_pd(a.0, b.0, c.0), _mm256_fmadd_pd(a.1, b.1, c.1));
         fn scale_d(self, a: Pair, magic: Pair) -> Pair = Pair(shift_exponent(a.0, magic.0), shift_exponent(a.1, magic.1));
+    }
+
+    #[inline(always)]
+    fn transpose(self, mut x: [__m256; MAX_LANES]) -> [__m256; MAX_LANES] {
+        // SAFETY: the token proves avx2.
+        unsafe {
+            // Pairs of lanes, then quads, then halves change places.
+            let mut t = x;
+            for i in 0..4 {
+                t[2 * i] = _mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+                t[2 * i + 1] = _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+            }
+            for i in 0..2 {
+                let (a, b) = (4 * i, 4 * i + 2);
+                x[a] = _mm256_shuffle_ps::<0b01_00_01_00>(t[a], t[b]);
+                x[a + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(t[a], t[b]);
+                x[b] = _mm256_shuffle_ps::<0b01_00_01_00>(t[a + 1], t[b + 1]);
+                x[b + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(t[a + 1], t[b + 1]);
+            }
+            for i in 0..4 {
+                t[i] = _mm256_permute2f128_ps::<0x20>(x[i], x[i + 4]);
+                t[i + 4] = _mm256_permute2f128_ps::<0x31>(x[i], x[i + 4]);
+            }
+            t
+        }
     }
 
     #[inline(always)]

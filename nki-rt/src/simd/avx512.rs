@@ -1,6 +1,6 @@
 //! 16 lanes: AVX-512 with the bw, vl and dq extensions.
 
-use super::Simd;
+use super::{MAX_LANES, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has avx512f, avx512bw, avx512vl and avx512dq.
@@ -121,6 +121,40 @@ impl Simd for Avx512 {
                 std::mem::transmute::<__m512i, __m512bh>(a),
                 std::mem::transmute::<__m512i, __m512bh>(b),
             )
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, mut x: [__m512; MAX_LANES]) -> [__m512; MAX_LANES] {
+        // SAFETY: the token proves the AVX-512 features.
+        unsafe {
+            // Pairs of lanes, then quads, then quarters of the vector change places.
+            let mut t = x;
+            for i in 0..8 {
+                t[2 * i] = _mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+                t[2 * i + 1] = _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+            }
+            for i in 0..4 {
+                let (a, b) = (4 * i, 4 * i + 2);
+                x[a] = _mm512_shuffle_ps::<0b01_00_01_00>(t[a], t[b]);
+                x[a + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(t[a], t[b]);
+                x[b] = _mm512_shuffle_ps::<0b01_00_01_00>(t[a + 1], t[b + 1]);
+                x[b + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(t[a + 1], t[b + 1]);
+            }
+            // Vector 4 i + j now holds columns j, j + 4, j + 8, j + 12 of rows 4 i.., a quarter each.
+            for j in 0..4 {
+                t[j] = _mm512_shuffle_f32x4::<0x88>(x[j], x[j + 4]);
+                t[j + 4] = _mm512_shuffle_f32x4::<0xDD>(x[j], x[j + 4]);
+                t[j + 8] = _mm512_shuffle_f32x4::<0x88>(x[j + 8], x[j + 12]);
+                t[j + 12] = _mm512_shuffle_f32x4::<0xDD>(x[j + 8], x[j + 12]);
+            }
+            for j in 0..4 {
+                x[j] = _mm512_shuffle_f32x4::<0x88>(t[j], t[j + 8]);
+                x[j + 4] = _mm512_shuffle_f32x4::<0x88>(t[j + 4], t[j + 12]);
+                x[j + 8] = _mm512_shuffle_f32x4::<0xDD>(t[j], t[j + 8]);
+                x[j + 12] = _mm512_shuffle_f32x4::<0xDD>(t[j + 4], t[j + 12]);
+            }
+            x
         }
     }
 

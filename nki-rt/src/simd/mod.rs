@@ -115,6 +115,27 @@ pub(crate) trait Simd: Copy + 'static {
     /// `a * 2^n`, where `n` is the integer in the low bits of the mantissa of `magic`; `a` and the result are normal.
     fn scale_d(self, a: Self::D, magic: Self::D) -> Self::D;
 
+    /// The transpose of the square in the first `LANES` vectors.
+    #[inline(always)]
+    fn transpose(self, x: [Self::F; MAX_LANES]) -> [Self::F; MAX_LANES] {
+        let mut lanes = [[0.0f32; MAX_LANES]; MAX_LANES];
+        let mut turned = [[0.0f32; MAX_LANES]; MAX_LANES];
+        for (lanes, x) in lanes.iter_mut().zip(&x).take(Self::LANES) {
+            // SAFETY: the array has at least LANES elements.
+            unsafe { self.store(lanes.as_mut_ptr(), *x) };
+        }
+        for (i, row) in turned.iter_mut().enumerate().take(Self::LANES) {
+            for (j, lane) in row.iter_mut().enumerate().take(Self::LANES) {
+                *lane = lanes[j][i];
+            }
+        }
+        let mut y = x;
+        for (y, lanes) in y.iter_mut().zip(&turned).take(Self::LANES) {
+            // SAFETY: as above.
+            *y = unsafe { self.load(lanes.as_ptr()) };
+        }
+        y
+    }
     /// `acc + a.low * b.low + a.high * b.high` of the bf16 halves of each lane. Here exact, low half first; an
     /// instruction set may round otherwise and flush subnormals to zero.
     ///
@@ -163,4 +184,40 @@ pub(crate) trait Simd: Copy + 'static {
     /// # Safety
     /// `p` must be valid for writing `LANES` elements.
     unsafe fn store_u8(self, p: *mut u8, a: Self::I);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tier;
+    use crate::tier::Kernel;
+
+    struct Transpose;
+
+    impl Kernel for Transpose {
+        type Output = ();
+        const TILED: bool = true;
+
+        fn run<S: Simd>(self, s: S) {
+            let numbers: [[f32; MAX_LANES]; MAX_LANES] =
+                std::array::from_fn(|i| std::array::from_fn(|j| (100 * i + j) as f32));
+            // SAFETY: every row has at least LANES elements.
+            let turned = s.transpose(numbers.map(|row| unsafe { s.load(row.as_ptr()) }));
+            for (i, x) in turned.iter().enumerate().take(S::LANES) {
+                let mut row = [0.0f32; MAX_LANES];
+                // SAFETY: as above.
+                unsafe { s.store(row.as_mut_ptr(), *x) };
+                for (j, x) in row.iter().enumerate().take(S::LANES) {
+                    assert_eq!(*x, (100 * j + i) as f32, "row {i}, lane {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_square_is_transposed() {
+        for tier in Tier::available() {
+            tier.run(Transpose);
+        }
+    }
 }
