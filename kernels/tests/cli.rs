@@ -38,6 +38,7 @@ fn every_command_has_a_json_twin_with_its_schema() {
         (&["check", "add", "-d", "rows=1,129", "-d", "columns=7", "--dtype", "f32"], "nki.check/1"),
         (&["ir", "matmul"], "nki.ir/1"),
         (&["schedule", "matmul", "-d", "k=1"], "nki.schedule/1"),
+        (&["schedule", "softmax", "--ablate"], "nki.ablate/1"),
         (&["simulate", "softmax"], "nki.simulate/1"),
         (&["report", "rmsnorm"], "nki.report/1"),
         (&["trace", "add", "-o", &trace], "nki.trace/1"),
@@ -224,4 +225,23 @@ fn tuning_finds_the_same_winner_however_it_runs_and_its_file_is_refused_elsewher
     let o = nki(&[&["tune", "matmul", "-o", &kept], &shape[..]].concat());
     assert!(o.status.code() == Some(1) && err(&o).contains("nki::file"), "{}", err(&o));
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn ablation_switches_every_pass_off_and_changes_no_result() {
+    for kernel in ["add", "matmul", "matmul_blocked", "mlp", "rmsnorm", "softmax"] {
+        let j = json(&["schedule", kernel, "--ablate"]);
+        let variants = j["variants"].as_array().unwrap();
+        assert_eq!(variants.len(), nki::backend::device::Pass::ALL.len() + 2, "{j}");
+        let time = |v: &serde_json::Value| v["simulated_ns"].as_f64().unwrap();
+        for v in variants {
+            assert_eq!(v["same_bits"], true, "{kernel}: {v}");
+        }
+        assert!(time(&variants[0]) <= time(variants.last().unwrap()), "{kernel}: {j}");
+    }
+    // A pass that is off already is not switched off again.
+    let j = json(&["schedule", "add", "--without", "balance", "--ablate", "--time-only"]);
+    let variants = j["variants"].as_array().unwrap();
+    assert_eq!(variants.len(), nki::backend::device::Pass::ALL.len() + 1);
+    assert!(variants.iter().all(|v| v["variant"] != "without balance" && v["same_bits"].is_null()), "{j}");
 }

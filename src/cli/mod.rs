@@ -10,6 +10,7 @@
 //! book's chapter on the command line). Errors go to standard error. The exit status is 0 for success, 1 when something
 //! was found wrong (an error, a mismatch), 2 for misuse of the command line.
 
+mod ablate;
 mod bench;
 mod check;
 mod command;

@@ -19,6 +19,9 @@ pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
     }
     let loaded = load(&args.subject)?;
     let options = args.without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
+    if args.ablate {
+        return super::ablate::run(context, args, &loaded, &options);
+    }
     let progress = context.progress(format!("compiling {}", loaded.what));
     let compiled = loaded.prepared.compile_with(&options)?;
     drop(progress);

@@ -44,12 +44,14 @@ pub fn softmax<T: Float>(nc: Nc, x: Hbm<T>, cfg: SoftmaxConfig) -> Hbm<T> {
 }
 
 /// `-max` of each row, but finite where the whole row is `-inf`: `-inf + f32::MAX` is `-inf`, whose exponential is 0, while
-/// `-inf + inf` would be NaN.
+/// `-inf + inf` would be NaN. The maximum of 16-bit numbers is one of them, and finding it takes half the time if it stays one.
 #[nki::kernel]
 fn negated_max<T: Float>(nc: Nc, tile: Tile<T>) -> Tile<f32> {
-    let neg_max = nc.sbuf::<f32>([tile.partitions(), 1]);
+    let neg_max = nc.sbuf::<T>([tile.partitions(), 1]);
     nc.tensor_reduce(neg_max, Alu::Maximum, tile).negate(true);
-    neg_max.minimum(f32::MAX)
+    let finite = nc.sbuf::<f32>([tile.partitions(), 1]);
+    nc.tensor_scalar(finite, neg_max, Alu::Minimum, f32::MAX);
+    finite
 }
 
 /// `1 / sum`. A sum is at least 1, the maximum's own term, unless the row is `-inf` throughout; the small addend is lost in

@@ -26,6 +26,8 @@ passes! {
     Balance, "balance";
     /// More than one buffer for tiles that are allocated again in every iteration.
     MultiBuffer, "multi-buffer";
+    /// Buffers of one geometry take turns in common slots where SBUF or PSUM is too small for slots of their own.
+    ShareBuffers, "share-buffers";
     /// Reorder by the dependence graph; off: program order.
     Schedule, "schedule";
     /// Choose between the schedules of a small program by simulating them; off: by estimated time.

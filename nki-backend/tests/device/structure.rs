@@ -165,3 +165,43 @@ fn a_naive_matmul_loads_each_tile_once_if_it_fits() {
     assert_eq!(again.transfers, 2 * 64 + 8);
     assert!(once.estimate_ns < again.estimate_ns);
 }
+
+#[test]
+fn buffers_of_one_geometry_share_slots_when_memory_is_short() {
+    // Two of each would be 4 x 75 KiB of 208.
+    let text = |columns: u32| {
+        format!(
+            "nki-ir 1
+kernel @phases(%x: in hbm<f32, [8, 65, {columns}]>, %out: out hbm<f32, [8, 65, {columns}]>) {{
+  for %o in 0..2 {{
+    for %i in 0..2 {{
+      %a = alloc sbuf<f32, [65, {columns}]>
+      dma_copy %a, %x[4 * %o + %i, :, :]
+      dma_copy %out[4 * %o + %i, :, :], %a
+    }}
+    for %j in 0..2 {{
+      %b = alloc sbuf<f32, [65, {columns}]>
+      dma_copy %b, %x[4 * %o + %j + 2, :, :]
+      dma_copy %out[4 * %o + %j + 2, :, :], %b
+    }}
+  }}
+}}
+"
+        )
+    };
+    let kernel = |columns| nki_ir::text::parse(&text(columns), "phases.nkir").unwrap();
+    let sites = |k: &Kernel, o: &CompileOptions| -> Vec<(String, u32)> {
+        let r = compile(k, Target::Trn2, o).unwrap().report;
+        r.sites.iter().map(|s| (s.name.clone(), s.depth)).collect()
+    };
+    let on = CompileOptions::default();
+    let off = on.clone().without(Pass::ShareBuffers);
+    assert_eq!(sites(&kernel(19_200), &on), [("a|b".to_string(), 2)]);
+    assert_eq!(sites(&kernel(19_200), &off).iter().map(|s| s.1).sum::<u32>(), 2);
+    // No need while there is room.
+    assert_eq!(sites(&kernel(192), &on), sites(&kernel(192), &off));
+    for o in [&on, &off] {
+        crate::agree::check("phases", &kernel(19_200), Target::Trn2, o);
+    }
+    assert!(time(&kernel(19_200), Target::Trn2, &on) <= time(&kernel(19_200), Target::Trn2, &off));
+}

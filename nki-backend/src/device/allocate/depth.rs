@@ -43,7 +43,7 @@ pub(super) fn choose(
             // PSUM has few banks and nothing else to hold: take what there is, it shrinks until it fits.
             let wanted = match space {
                 Space::Psum => PSUM_BANKS.min(s.instances.len() as u32),
-                _ => wanted(stream, timeline, s),
+                _ => wanted(stream, timeline, s).max(cheap(s)),
             };
             s.depth = wanted.clamp(s.min_depth, s.min_depth + options.max_buffers);
         }
@@ -88,7 +88,15 @@ pub(super) fn slots(stream: &Stream, s: &Site, depth: u32) -> Vec<u32> {
 }
 
 /// Depth beyond what steady state needs: starts and bursts are not steady, and buffers cost nothing while there is room.
-const MARGIN: f32 = 1.5;
+const MARGIN: f32 = 3.0;
+
+/// Buffers of a small tile are too cheap to be what a pipeline waits for: this many of up to [`SMALL`] bytes.
+const CHEAP: u32 = 8;
+const SMALL: u32 = 64;
+
+fn cheap(s: &Site) -> u32 {
+    if s.bytes <= SMALL { CHEAP.min(s.instances.len() as u32) } else { 0 }
+}
 
 /// From this many instances live at once on, tiles are kept rather than streamed.
 const KEPT: u32 = 5;

@@ -14,7 +14,7 @@ pub use depth::{Timeline, timeline};
 
 use crate::device::expand::{NONE, Stream};
 use crate::device::legalise::{Form, Template};
-use crate::device::options::CompileOptions;
+use crate::device::options::{CompileOptions, Pass};
 use nki_ir::entity::Entity;
 use nki_ir::target::{PARTITIONS, PSUM_BANK_BYTES, PSUM_BYTES_PER_PARTITION};
 use nki_ir::{Attr, Buf, Code, Diagnostic, Diagnostics, Kernel, Op, Space, Target};
@@ -59,7 +59,8 @@ pub struct Allocation {
     pub granted: u32,
 }
 
-/// A source buffer on chip with its instances.
+/// A source buffer on chip with its instances, or several that share their slots; `buf` is the first of them.
+#[derive(Clone)]
 pub(crate) struct Site {
     pub buf: Buf,
     /// Instances that are used, in order of allocation.
@@ -101,8 +102,13 @@ pub fn allocate(
             continue;
         }
         depth::choose(stream, timeline, options, space, &mut sites);
+        let shared = options.runs(Pass::ShareBuffers).then(|| share(stream, &sites)).flatten();
+        let shared = shared.map(|mut s| {
+            depth::choose(stream, timeline, options, space, &mut s);
+            s
+        });
         let mut pool = Pool { kernel, stream, space, capacity: capacity(space, target), out: &mut out };
-        if let Err(d) = pool.fill(&mut sites) {
+        if let Err(d) = pool.fill(&sites, shared) {
             errors.extend(d);
         }
     }
@@ -215,6 +221,47 @@ fn row_positions(kernel: &Kernel, templates: &[Template], errors: &mut Diagnosti
 /// Distances, in items, at which an address may be used again: the largest that fits is taken.
 const SLACKS: [u32; 6] = [u32::MAX, 4096, 512, 64, 4, 0];
 
+/// Depths are raised one by one only for programs of up to this many buffers.
+const UPGRADED: usize = 64;
+
+/// Slots beyond the minimum that count when two ways of filling a memory are compared: what lies beyond hides little more.
+const PIPELINED: u32 = 3;
+
+/// Depths that fit, and where.
+struct Fit {
+    /// Percent of the wishes that everyone got.
+    scale: u32,
+    depths: Vec<u32>,
+    spots: Vec<Spot>,
+    /// Instances, each counted with the share of its site's wish that was granted.
+    wealth: f64,
+}
+
+/// Joins buffers of one geometry, so that they rotate through common slots.
+fn share(stream: &Stream, sites: &[Site]) -> Option<Vec<Site>> {
+    let mut out: Vec<Site> = Vec::new();
+    for s in sites {
+        let free = |s: &Site| s.fixed.is_none() && !s.asked;
+        let twin = out.iter_mut().find(|o| {
+            free(o)
+                && free(s)
+                && (o.bytes, o.align, o.partitions) == (s.bytes, s.align, s.partitions)
+                && o.starts == s.starts
+        });
+        match twin {
+            Some(o) => o.instances.extend(&s.instances),
+            None => out.push(s.clone()),
+        }
+    }
+    if out.len() == sites.len() {
+        return None;
+    }
+    for s in &mut out {
+        s.instances.sort_unstable_by_key(|&i| (stream.instances[i as usize].first, i));
+    }
+    Some(out)
+}
+
 /// One memory being filled.
 struct Pool<'a> {
     kernel: &'a Kernel,
@@ -233,18 +280,24 @@ impl Pool<'_> {
         }
     }
 
-    fn fill(&mut self, sites: &mut [Site]) -> Result<(), Diagnostics> {
+    /// Gives every site its slots. When not everything that was wished for fits, buffers of one geometry may share theirs
+    /// (`shared`), if that grants more.
+    fn fill(&mut self, sites: &[Site], shared: Option<Vec<Site>>) -> Result<(), Diagnostics> {
         self.check_manual(sites)?;
-        for scale in [100, 70, 50, 35, 25, 15, 8, 0] {
-            let depths: Vec<u32> = sites.iter().map(|s| scaled(s, scale)).collect();
-            let requests = self.arenas(sites, &depths);
-            for slack in SLACKS {
-                if let Ok(spots) = place(&requests, self.capacity, slack) {
-                    self.out.granted = self.out.granted.min(scale);
-                    self.commit_arenas(sites, &depths, &spots);
-                    return Ok(());
-                }
-            }
+        let own = self.fit(sites);
+        let other = match (&shared, &own) {
+            (Some(sites), Some(own)) if own.scale < 100 => self.fit(sites).filter(|f| f.wealth > own.wealth),
+            (Some(sites), None) => self.fit(sites),
+            _ => None,
+        };
+        let best = match (other, own) {
+            (Some(f), _) => Some((shared.as_deref().unwrap_or(sites), f)),
+            (None, own) => own.map(|f| (sites, f)),
+        };
+        if let Some((sites, f)) = best {
+            self.out.granted = self.out.granted.min(f.scale);
+            self.commit_arenas(sites, &f.depths, &f.spots);
+            return Ok(());
         }
         if let Some(s) = sites.iter().find(|s| s.asked && s.depth > s.min_depth) {
             return Err(report::buffers_do_not_fit(self.kernel, self.space, self.capacity, s).into());
@@ -260,6 +313,44 @@ impl Pool<'_> {
             }
         }
         Err(report::over_capacity(self.kernel, self.stream, self.space, self.capacity, sites).into())
+    }
+
+    /// The most generous depths that fit: first the same share of every site's wish, then what is left over goes to one site
+    /// after the other, the cheapest first.
+    fn fit(&self, sites: &[Site]) -> Option<Fit> {
+        let try_depths = |depths: &[u32]| {
+            let requests = self.arenas(sites, depths);
+            SLACKS.iter().find_map(|&slack| place(&requests, self.capacity, slack).ok())
+        };
+        let (scale, mut depths, mut spots) =
+            [100, 70, 50, 35, 25, 15, 8, 0].into_iter().find_map(|scale| {
+                let depths: Vec<u32> = sites.iter().map(|s| scaled(s, scale)).collect();
+                let spots = try_depths(&depths)?;
+                Some((scale, depths, spots))
+            })?;
+        if scale < 100 && sites.len() <= UPGRADED {
+            let mut order: Vec<usize> = (0..sites.len()).collect();
+            order.sort_by_key(|&k| (self.slot_bytes(&sites[k], false), k));
+            // A second buffer for everyone matters more than a third for anyone.
+            for enough in [2, u32::MAX] {
+                for &k in &order {
+                    while depths[k] < sites[k].depth.min(enough) {
+                        depths[k] += 1;
+                        let Some(better) = try_depths(&depths) else {
+                            depths[k] -= 1;
+                            break;
+                        };
+                        spots = better;
+                    }
+                }
+            }
+        }
+        let share = |(s, &d): (&Site, &u32)| {
+            let spare = |d: u32| f64::from(d.saturating_sub(s.min_depth).min(PIPELINED) + 1);
+            s.instances.len() as f64 * spare(d) / spare(s.depth)
+        };
+        let wealth = sites.iter().zip(&depths).map(share).sum();
+        Some(Fit { scale, depths, spots, wealth })
     }
 
     /// Manual addresses stay inside the memory and apart from each other while both live.
@@ -370,7 +461,8 @@ impl Pool<'_> {
 
     fn placement(&mut self, s: &Site, depth: u32, slot: u32, start_partition: u32, offset: u32) {
         let data = &self.kernel.bufs[s.buf];
-        let name = if depth == 1 { data.name.clone() } else { format!("{}#{slot}", data.name) };
+        let name = self.name(s);
+        let name = if depth == 1 { name } else { format!("{name}#{slot}") };
         self.out.placements.push(Placement {
             name,
             space: self.space,
@@ -384,9 +476,24 @@ impl Pool<'_> {
         *peak = (*peak).max(offset + s.bytes);
     }
 
+    /// The buffer's name, or those of all that share the site.
+    fn name(&self, s: &Site) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        let mut last = None;
+        for &i in &s.instances {
+            let buf = self.stream.instances[i as usize].buf;
+            let name = self.kernel.bufs[buf].name.as_str();
+            if last != Some(buf) && !names.contains(&name) {
+                names.push(name);
+            }
+            last = Some(buf);
+        }
+        names.join("|")
+    }
+
     fn site_report(&mut self, s: &Site, depth: u32) {
         self.out.sites.push(SiteReport {
-            name: self.kernel.bufs[s.buf].name.clone(),
+            name: self.name(s),
             space: self.space,
             depth,
             instances: s.instances.len() as u32,

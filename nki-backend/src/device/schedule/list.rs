@@ -27,6 +27,12 @@ impl Priority {
             Priority::CriticalPath => "critical path",
         }
     }
+    fn split_name(self) -> &'static str {
+        match self {
+            Priority::Oldest => "oldest first, level engines",
+            Priority::CriticalPath => "critical path, level engines",
+        }
+    }
 }
 
 /// The unit that stands for all sequencers when they issue transfers.
@@ -62,10 +68,44 @@ struct Scheduler<'p, 'a> {
     order: Vec<u32>,
     spread: bool,
     balance: bool,
+    /// Stream of each item that several could run, if it was decided beforehand.
+    split: Option<Vec<u8>>,
 }
 
-/// Schedules a block.
-pub fn schedule(p: &Problem<'_>, priority: Priority) -> Plan {
+/// How far, in nanoseconds, one engine may fall behind another in [`even_split`] and still be given the work to catch up:
+/// roughly what a pipeline of a few tiles can move about.
+const CATCH_UP: f64 = 50_000.0;
+
+/// Streams for the items that several engines can run, chosen so that the engines' sums of work stay level from the start of
+/// the block on. `None` if there is nothing to choose.
+pub fn even_split(p: &Problem<'_>) -> Option<Vec<u8>> {
+    let items = p.dependences.items.clone();
+    let mut load = [0.0f64; 5];
+    let mut out = Vec::with_capacity(items.len());
+    let mut chosen = false;
+    for i in items {
+        let template = p.stream.items[i as usize].template as usize;
+        let (t, cost) = (&p.templates[template], &p.costs.templates[template]);
+        if t.is_dma() {
+            out.push(SYNC as u8);
+            continue;
+        }
+        let level = load.iter().copied().fold(0.0, f64::max) - CATCH_UP;
+        for l in &mut load {
+            *l = l.max(level);
+        }
+        let streams = t.engines.iter().map(|&e| stream_of(e));
+        let then = |s: usize| load[s] + cost.compute[s].occupancy;
+        let best = streams.reduce(|a, b| if then(b) < then(a) { b } else { a }).unwrap_or(SYNC);
+        chosen |= best != stream_of(t.engines[0]);
+        load[best] = then(best);
+        out.push(best as u8);
+    }
+    chosen.then_some(out)
+}
+
+/// Schedules a block; engines that are not in `split` are chosen on the way.
+pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>) -> Plan {
     let items = p.dependences.items.clone();
     let n = items.len();
     let (offsets, successors) = successors(p);
@@ -87,6 +127,7 @@ pub fn schedule(p: &Problem<'_>, priority: Priority) -> Plan {
         order: Vec::with_capacity(n),
         spread: p.options.runs(Pass::SpreadDma),
         balance: p.options.runs(Pass::Balance),
+        split,
     };
     for k in 0..n as u32 {
         if s.missing[k as usize] == 0 {
@@ -102,7 +143,8 @@ pub fn schedule(p: &Problem<'_>, priority: Priority) -> Plan {
         }
     }
     debug_assert_eq!(s.order.len(), n, "dependences point backwards, so every item becomes ready");
-    Plan::new(priority.name(), items, s.order, &s.ran, s.machine.end)
+    let name = if s.split.is_some() { priority.split_name() } else { priority.name() };
+    Plan::new(name, items, s.order, &s.ran, s.machine.end)
 }
 
 /// Successors of every item, as offsets into one list; both count from the start of the block.
@@ -181,6 +223,9 @@ impl Scheduler<'_, '_> {
         let t = self.template(k);
         if t.is_dma() {
             return smallvec![DMA];
+        }
+        if let Some(split) = &self.split {
+            return smallvec![split[k as usize].into()];
         }
         let engines = if self.balance { t.engines.len() } else { 1 };
         t.engines.iter().take(engines).map(|&e| stream_of(e)).collect()

@@ -52,7 +52,13 @@ pub struct Problem<'a> {
 pub fn candidates(p: &Problem<'_>) -> Vec<Plan> {
     let mut plans = vec![program_order(p)];
     if p.options.runs(Pass::Schedule) {
-        plans.extend([Priority::Oldest, Priority::CriticalPath].map(|priority| list::schedule(p, priority)));
+        let ways = [Priority::Oldest, Priority::CriticalPath];
+        plans.extend(ways.map(|priority| list::schedule(p, priority, None)));
+        if p.options.runs(Pass::Balance)
+            && let Some(split) = list::even_split(p)
+        {
+            plans.extend(ways.map(|priority| list::schedule(p, priority, Some(split.clone()))));
+        }
     }
     plans
 }
