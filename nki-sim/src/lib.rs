@@ -26,6 +26,8 @@ pub mod text;
 mod timing;
 pub mod trace;
 pub mod verify;
+#[cfg(feature = "json")]
+pub mod view;
 
 pub use constants::Constants;
 pub use options::{Mode, SimOptions};

@@ -210,6 +210,9 @@ impl Simulation {
 pub struct Simulate {
     #[command(flatten)]
     pub simulation: Simulation,
+    /// Write a page with the timeline, the memories over time and the report, for a browser
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Args)]

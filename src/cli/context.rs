@@ -88,7 +88,7 @@ impl Context {
 }
 
 /// The text of a source file, where this runs in the tree that it belongs to.
-fn source(file: &str) -> Option<String> {
+pub fn source(file: &str) -> Option<String> {
     std::fs::read_to_string(file).ok()
 }
 

@@ -1,6 +1,7 @@
 //! A machine program that a command runs: compiled from a kernel, or from a `.nkim` file.
 
 use super::command::{Simulation, Subject};
+use super::context::source;
 use super::schedule::compiler;
 use super::subject::{FileKind, Input, describe, inputs, load, read_text};
 use crate::args::FileWriter;
@@ -9,6 +10,7 @@ use nki_ir::kernel::BufKind;
 use nki_ir::{Code, Diagnostic, Diagnostics, Tensor};
 use nki_sim::program::{HbmTensor, Program};
 use nki_sim::trace::ChromeTrace;
+use nki_sim::view::Recorder;
 use nki_sim::{Mode, SimOptions, SimOutput, VerifiedProgram};
 use serde_json::Value;
 use std::path::Path;
@@ -121,6 +123,24 @@ impl Machine {
         let output = nki_sim::run_traced(&self.program, &self.inputs, &self.options(), &mut sink)?;
         let file =
             sink.finish().map_err(|e| Diagnostic::error(Code::File, format!("{}: {e}", path.display())))?;
+        file.finish()?;
+        Ok(output)
+    }
+
+    /// Runs it and writes a page about the run, which appears when all is well. `more` is what stands on it beside the report.
+    ///
+    /// # Errors
+    /// What goes wrong while running; `nki::file`.
+    pub fn page(
+        &self,
+        path: &Path,
+        more: impl FnOnce(&SimOutput) -> Value,
+    ) -> Result<SimOutput, Diagnostics> {
+        let mut file = FileWriter::create(path)?;
+        let mut recorder = Recorder::new(&self.program);
+        let output = nki_sim::run_traced(&self.program, &self.inputs, &self.options(), &mut recorder)?;
+        let written = recorder.page(&output.report, &more(&output), &source, &mut file);
+        written.map_err(|e| Diagnostic::error(Code::File, format!("{}: {e}", path.display())))?;
         file.finish()?;
         Ok(output)
     }

@@ -9,10 +9,16 @@ use serde_json::json;
 pub fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Diagnostics> {
     let progress = context.progress(format!("simulating {}", args.simulation.subject.kernel));
     let machine = load_machine(&args.simulation)?;
-    let output = machine.run()?;
+    let output = match &args.html {
+        Some(path) => machine.page(path, |_| json!({ "case": machine.what }))?,
+        None => machine.run()?,
+    };
     drop(progress);
     context.say(format!("{}\n", machine.what));
     context.say(output.report.to_string().trim_end());
+    if let Some(path) = &args.html {
+        context.say(format!("\nwrote {}", path.display()));
+    }
     let mut warnings = machine.warnings.clone();
     warnings.extend(output.warnings);
     context.warn(&warnings);
@@ -20,6 +26,7 @@ pub fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Diagnosti
         "schema": "nki.simulate/1",
         "case": machine.what,
         "report": output.report.to_json(),
+        "written": args.html.as_ref().map(|p| p.display().to_string()),
         "warnings": diagnostics(&warnings),
     })))
 }
