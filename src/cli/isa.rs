@@ -38,6 +38,7 @@ fn effect(o: &OperandSpec) -> &'static str {
         Effect::Read => "read",
         Effect::Write => "write",
         Effect::ReadWrite => "read and write",
+        Effect::Update => "update",
     }
 }
 

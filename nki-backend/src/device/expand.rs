@@ -351,13 +351,13 @@ impl Expander<'_> {
 
 /// Whether a view is written by an item.
 pub fn writes(v: &ViewForm) -> bool {
-    matches!(v.effect, Effect::Write | Effect::ReadWrite)
+    v.effect != Effect::Read
 }
 
 /// Whether a view is read by an item. A matmul reads its destination in the turns in which it adds.
 pub fn reads(v: &ViewForm, item: &Item) -> bool {
     match v.effect {
-        Effect::Read => true,
+        Effect::Read | Effect::Update => true,
         Effect::Write => false,
         Effect::ReadWrite => item.adds,
     }

@@ -128,13 +128,15 @@ fn template(
 ) -> Result<Template, Box<Diagnostic>> {
     let row = data.op.row();
     let mut operands = SmallVec::new();
-    for (spec, operand) in row.operands.iter().zip(&data.operands) {
+    for (i, operand) in data.operands.iter().enumerate() {
         operands.push(match operand {
             Operand::None => Form::None,
             Operand::Imm(x) => Form::Imm(*x),
             Operand::Int(x) => Form::Int(*x),
             Operand::Reg(_) | Operand::Index(_) => return Err(registers(kernel, data.loc)),
-            Operand::View(v) => Form::View(Box::new(view_form(kernel, v, spec.effect, data.loc)?)),
+            Operand::View(v) => {
+                Form::View(Box::new(view_form(kernel, v, row.effect(i, &data.attrs), data.loc)?))
+            }
         });
     }
     let accumulate = data.attrs.iter().find_map(|a| match a {

@@ -3,8 +3,8 @@
 
 use nki_ir::affine::Affine;
 use nki_ir::entity::{Entity, Region};
-use nki_ir::kernel::{Attr, Bound, LoopData, Node, Operand};
-use nki_ir::op::{Effect, ReduceCmd};
+use nki_ir::kernel::{Bound, LoopData, Node, Operand};
+use nki_ir::op::{Effect, ReduceCmd, reduce_command};
 use nki_ir::{Buf, Index, InstData, Kernel, Loop, Var, View};
 use std::collections::BTreeMap;
 
@@ -39,9 +39,10 @@ pub fn is_parallel(kernel: &Kernel, l: Loop) -> bool {
         .all(|(&b, views)| disjoint(kernel, b, views, var, step))
 }
 
-/// A running reduction in an engine's registers may continue from one turn to the next.
+/// A running reduction in an engine's registers may continue from one turn to the next, and random numbers do.
 fn carries_reduction(inst: &InstData) -> bool {
-    inst.attrs.iter().any(|a| matches!(a, Attr::ReduceCmd(ReduceCmd::Reduce | ReduceCmd::Reset)))
+    matches!(reduce_command(inst.op, &inst.attrs), Some(ReduceCmd::Reduce | ReduceCmd::Reset))
+        || inst.op.uses_random()
 }
 
 struct Content<'a> {

@@ -39,10 +39,10 @@ pub fn needed(kernel: &Kernel) -> Vec<bool> {
 fn first_use(kernel: &Kernel, inst: &InstData, certain: bool, seen: &mut [bool], flags: &mut [bool]) {
     let adds = inst.attrs.iter().any(|a| matches!(a, Attr::Accumulate(Accumulate::Add | Accumulate::Auto)));
     let mut uses: Vec<(Buf, bool)> = Vec::new();
-    for (spec, operand) in inst.op.row().operands.iter().zip(&inst.operands) {
+    for (i, operand) in inst.operands.iter().enumerate() {
         let Operand::View(view) = operand else { continue };
-        let writes = match spec.effect {
-            Effect::Read => false,
+        let writes = match inst.op.row().effect(i, &inst.attrs) {
+            Effect::Read | Effect::Update => false,
             Effect::Write => true,
             Effect::ReadWrite => !adds,
         };

@@ -169,8 +169,9 @@ impl Machine {
     ) -> Result<(), Box<Diagnostic>> {
         let row = inst.op.row();
         let accumulate = self.accumulates(kernel, inst, args)?;
-        for (spec, arg) in row.operands.iter().zip(args) {
-            if spec.effect == Effect::Read || spec.effect == Effect::ReadWrite && accumulate {
+        for (i, (spec, arg)) in row.operands.iter().zip(args).enumerate() {
+            let effect = row.effect(i, &inst.attrs);
+            if matches!(effect, Effect::Read | Effect::Update) || effect == Effect::ReadWrite && accumulate {
                 self.each_span(arg, |m, span| m.check_written(kernel, span, spec.name, Some(inst)))
                     .map_err(|d| Box::new(d.at(&kernel.locs, inst.loc)))?;
             }

@@ -36,8 +36,10 @@ impl Memories {
 pub enum Effect {
     Read,
     Write,
-    /// Reads old content (always or, for a matmul's destination, when it accumulates).
+    /// Reads old content when the instruction accumulates (a matmul's destination).
     ReadWrite,
+    /// Writes some elements and keeps the others, so that the old content is part of the result.
+    Update,
 }
 
 /// Forms an operand may take.
@@ -159,13 +161,41 @@ impl OpRow {
     pub fn attr(&self, name: &str) -> Option<usize> {
         self.attrs.iter().position(|a| a.name == name)
     }
+    /// What an instruction with the attributes `attrs` does with operand `i`: a shuffle whose mask keeps no partition writes
+    /// all of its destination.
+    pub fn effect(&self, i: usize, attrs: &[Attr]) -> Effect {
+        let keeps = |mask: &[i64]| mask.contains(&SHUFFLE_KEEP);
+        match (self.operands[i].effect, self.attr("shuffle_mask").and_then(|m| attrs.get(m))) {
+            (Effect::Update, Some(Attr::Ints(mask))) if !keeps(mask) => Effect::Write,
+            (effect, _) => effect,
+        }
+    }
     /// Engines that run it on `generation`.
     pub fn engines_on(&self, generation: Gen) -> impl Iterator<Item = Engine> {
         self.engines.iter().filter(move |e| e.1 <= generation).map(|e| e.0)
     }
 }
 
+/// The entry of a shuffle mask that keeps what the destination's partition holds (isa.md 9.3.22).
+pub const SHUFFLE_KEEP: i64 = 255;
+
+/// What an instruction does with its engine's reduce registers (isa.md section 6); `None` if it does not know them.
+pub fn reduce_command(op: Op, attrs: &[Attr]) -> Option<ReduceCmd> {
+    match op.row().attr("reduce_cmd").and_then(|i| attrs.get(i)) {
+        Some(Attr::ReduceCmd(c)) => Some(*c),
+        _ if op == Op::ActivationReduce => Some(ReduceCmd::ResetReduce),
+        _ => None,
+    }
+}
+
 impl Op {
+    /// Whether it draws from or sets the random numbers of its engine (isa.md 9.5).
+    pub fn uses_random(self) -> bool {
+        matches!(
+            self,
+            Op::Dropout | Op::Rng | Op::Rand2 | Op::RandSetState | Op::RandGetState | Op::SetRngSeed
+        )
+    }
     /// Its row of the table.
     pub fn row(self) -> &'static OpRow {
         &OPS[self as usize]

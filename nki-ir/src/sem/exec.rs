@@ -52,6 +52,7 @@ impl<'a> Exec<'a> {
     attr!(flag_ref, Bool, &'a bool);
     attr!(int_ref, Int, &'a i64);
     attr!(f32_ref, F32, &'a f32);
+    attr!(ints, Ints, &'a Vec<i64>);
     attr!(pairs, Pairs, &'a Vec<[i64; 2]>);
     attr!(perf_ref, MatmulPerf, &'a crate::op::MatmulPerf);
 

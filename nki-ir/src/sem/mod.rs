@@ -12,12 +12,14 @@ pub mod cast;
 mod engine;
 mod exec;
 mod ops;
+mod random;
 mod scratch;
 mod span;
 mod state;
 
 pub use engine::{OperandFacts, engine_of};
 pub use ops::register_value;
+pub use random::Random;
 pub use span::{Memory, Span};
 pub use state::{LANES, Registers, Rounding, State, identity, salt};
 

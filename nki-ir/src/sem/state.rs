@@ -1,5 +1,6 @@
-//! What an instruction reads and writes besides its operands: reduce registers and the rounding mode.
+//! What an instruction reads and writes besides its operands: reduce registers, random numbers and the rounding mode.
 
+use super::random::Random;
 use crate::op::{AluOp, Engine};
 use crate::target::PARTITIONS;
 
@@ -39,6 +40,8 @@ pub struct State {
     pub scalar: Registers,
     /// Reduce registers of VectorE.
     pub vector: Registers,
+    /// Random numbers of VectorE and GpSimdE.
+    pub random: Random,
     pub rounding: Rounding,
     /// What the last register instruction wrote to its register: executors take it from here.
     pub register: Option<i64>,
@@ -105,9 +108,9 @@ pub fn salt(inst: u32, turns: impl IntoIterator<Item = i64>) -> u64 {
 }
 
 /// 2^64 divided by the golden ratio: the increment of the SplitMix64 generator, whose output function is [`mix`].
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-fn mix(x: u64) -> u64 {
+pub(super) fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(GOLDEN);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

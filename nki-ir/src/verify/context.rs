@@ -143,6 +143,10 @@ impl<'a> Cx<'a> {
     pub fn int(&self, name: &str) -> i64 {
         if let Attr::Int(i) = self.attr(name) { *i } else { 0 }
     }
+    /// A float.
+    pub fn f32(&self, name: &str) -> f32 {
+        if let Attr::F32(x) = self.attr(name) { *x } else { 0.0 }
+    }
     /// A list of integers.
     pub fn ints(&self, name: &str) -> &'a [i64] {
         if let Attr::Ints(v) = self.attr(name) { v } else { &[] }

@@ -61,9 +61,10 @@ pub fn check(kernel: &Kernel, flat: &Flat, out: &RefCell<Diagnostics>) {
 
 /// Views that an instruction certainly reads, with the operand's name.
 fn reads(data: &InstData) -> impl Iterator<Item = (&'static str, &View)> {
-    let specs = data.op.row().operands;
-    let direct = data.operands.iter().zip(specs).filter(|(_, s)| s.effect == Effect::Read);
-    let direct = direct.filter_map(|(o, s)| Some((s.name, o.view()?)));
+    let row = data.op.row();
+    let read = |i: usize| matches!(row.effect(i, &data.attrs), Effect::Read | Effect::Update);
+    let direct = data.operands.iter().zip(row.operands).enumerate().filter(move |(i, _)| read(*i));
+    let direct = direct.filter_map(|(_, (o, s))| Some((s.name, o.view()?)));
     let index = data.operands.iter().filter_map(|o| Some(("index", index_of(o.view()?)?)));
     direct.chain(index)
 }

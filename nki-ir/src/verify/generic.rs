@@ -212,7 +212,7 @@ fn partitions(cx: &Cx, arg: &Arg) {
 }
 
 /// isa.md 3.1 item 2.
-fn legal_start(start: u32, parts: u32) -> bool {
+pub fn legal_start(start: u32, parts: u32) -> bool {
     match parts {
         65.. => start == 0,
         33..=64 => start.is_multiple_of(64),
@@ -280,7 +280,7 @@ fn pairing(cx: &Cx) {
             }
             OperandKind::Vec | OperandKind::ScalarOrVec if (arg.parts(), arg.n) != (lead.parts(), 1) => {
                 let rule = match (cx.row.op, arg.spec.name) {
-                    (Op::Activation, "bias") => &rules::ACT_BIAS_SHAPE,
+                    (Op::Activation | Op::ActivationReduce, "bias") => &rules::ACT_BIAS_SHAPE,
                     (_, "reduce_res") => &rules::REDUCE_RES,
                     _ => &rules::VEC_SHAPE,
                 };
@@ -330,7 +330,9 @@ fn operators(cx: &Cx) {
                 .help("build it from multiply, maximum and minimum, or use an activation");
         }
     }
-    if ops.iter().any(|o| o.1.is_bitvec()) {
+    // Other instructions take no bitwise operators at all: their own checks say so.
+    let takes_bits = matches!(cx.row.op, Op::TensorTensor | Op::TensorScalar | Op::TensorReduce);
+    if takes_bits && ops.iter().any(|o| o.1.is_bitvec()) {
         bitvec(cx, &ops);
     } else {
         scalars(cx);
@@ -408,7 +410,7 @@ fn scalars(cx: &Cx) {
                 cx.fail(&rules::SCALAR_EXACT, format!("{} {x} is not a float32", spec.name))
                     .help("write the float32 value you mean");
             }
-            Operand::View(_) if spec.name != "bias" => {
+            Operand::View(_) if !matches!(spec.name, "bias" | "prob") => {
                 if let Some(arg) = cx.args[i].as_ref().filter(|a| a.dtype() != DType::F32) {
                     let rule = if spec.name == "scale" { &rules::ACT_SCALE } else { &rules::SCALAR_F32 };
                     let message = format!("{} is {}, expected f32", arg.name(), arg.dtype());
@@ -444,9 +446,14 @@ fn dynamic(cx: &Cx, arg: &Arg) {
                 | Op::TensorReduce
                 | Op::TensorCopy
                 | Op::TensorScalarReduce
-                | Op::Activation => {
+                | Op::TensorScalarCumulative
+                | Op::Activation
+                | Op::ActivationReduce
+                | Op::Activate2
+                | Op::Exponential => {
                     matches!(arg.spec.name, "dst" | "data" | "src")
                 }
+                Op::TensorCopyPredicated => arg.spec.name != "src",
                 _ => false,
             };
             if !listed || cx.generation() < Gen::Gen4 || !on_chip {

@@ -33,6 +33,7 @@
 pub mod accumulate;
 mod bounds;
 mod capacity;
+mod columns;
 mod context;
 mod dma;
 pub mod flat;
@@ -41,10 +42,12 @@ mod footprint;
 mod generic;
 mod gpsimd;
 mod overlap;
+mod random;
 mod reduce;
 mod register;
 pub mod rules;
 mod scalar;
+mod select;
 mod structure;
 mod tensor;
 #[cfg(test)]
@@ -197,16 +200,38 @@ fn rules_of(op: Op) -> fn(&Cx) {
 
         // scalar.rs
         Op::Activation => scalar::activation,
+        Op::ActivationReduce => scalar::activation_reduce,
+        Op::Activate2 => scalar::activate2,
 
-        // vector.rs
+        // vector.rs, select.rs, columns.rs
         Op::TensorReduce => vector::tensor_reduce,
         Op::TensorTensor => vector::tensor_tensor,
+        Op::TensorTensorScan => vector::tensor_tensor_scan,
         Op::ScalarTensorTensor => vector::scalar_tensor_tensor,
         Op::TensorScalar => vector::tensor_scalar,
         Op::TensorScalarReduce => vector::tensor_scalar_reduce,
+        Op::TensorScalarCumulative => vector::tensor_scalar_cumulative,
         Op::TensorCopy => generic::nothing_more,
+        Op::TensorCopyPredicated => select::tensor_copy_predicated,
         Op::Memset => vector::memset,
+        Op::Exponential => vector::exponential,
         Op::Reciprocal => generic::nothing_more,
+        Op::RangeSelect => select::range_select,
+        Op::SelectReduce => select::select_reduce,
+        Op::Dropout => random::dropout,
+        Op::BnStats => columns::bn_stats,
+        Op::BnAggr => columns::bn_aggr,
+        Op::Max8 => columns::max8,
+        Op::NcFindIndex8 => columns::nc_find_index8,
+        Op::NcMatchReplace8 => columns::nc_match_replace8,
+        Op::NcStreamShuffle => columns::nc_stream_shuffle,
+
+        // random.rs
+        Op::Rng => random::rng,
+        Op::Rand2 => random::rand2,
+        Op::RandSetState => random::rand_set_state,
+        Op::RandGetState => random::rand_get_state,
+        Op::SetRngSeed => random::set_rng_seed,
 
         // gpsimd.rs
         Op::Iota => gpsimd::iota,

@@ -8,8 +8,8 @@ use super::flat::{Flat, Step};
 use super::rules;
 use crate::diag::Diagnostics;
 use crate::entity::{Entity, Inst, Loop};
-use crate::kernel::{Attr, InstData, Kernel, LoopData, Operand};
-use crate::op::{Engine, ReduceCmd};
+use crate::kernel::{InstData, Kernel, LoopData, Operand};
+use crate::op::{Engine, ReduceCmd, reduce_command};
 use std::cell::RefCell;
 
 /// Whether a file holds something: on all paths, and why not otherwise.
@@ -90,15 +90,18 @@ pub fn check(kernel: &Kernel, flat: &Flat, out: &RefCell<Diagnostics>) {
 
 fn apply(kernel: &Kernel, inst: Inst, files: &mut Files, reported: &mut [bool], out: &RefCell<Diagnostics>) {
     let data = &kernel.insts[inst];
-    let Some(cmd) = command(data) else { return };
+    let Some(cmd) = reduce_command(data.op, &data.attrs) else { return };
     let e = data.resolved_engine(kernel);
     let file = match e {
         Engine::Scalar => &mut files[0],
         Engine::Vector => &mut files[1],
         _ => return,
     };
-    let reads =
-        cmd == ReduceCmd::Reduce || (cmd == ReduceCmd::Idle && e == Engine::Scalar && reads_out(data));
+    let reads = cmd == ReduceCmd::Reduce || (cmd == ReduceCmd::Idle && reads_out(data));
+    // An idle vector instruction disturbs what it would read out.
+    if cmd == ReduceCmd::Idle && e == Engine::Vector {
+        *file = File::Disturbed(inst);
+    }
     if reads && *file != File::Defined && !std::mem::replace(&mut reported[inst.index()], true) {
         undefined(kernel, data, cmd, e, *file, out);
     }
@@ -129,14 +132,6 @@ fn undefined(
     let r = Report::new(d, kernel, out).help("start the reduction with reset_reduce");
     if let File::Disturbed(by) = file {
         r.related(kernel.insts[by].loc, "disturbed here");
-    }
-}
-
-/// The instruction's reduce command, if it has one.
-fn command(data: &InstData) -> Option<ReduceCmd> {
-    match data.attrs.get(data.op.row().attr("reduce_cmd")?)? {
-        Attr::ReduceCmd(c) => Some(*c),
-        _ => None,
     }
 }
 

@@ -146,12 +146,24 @@ rules! {
     ACT_REDUCE_OP = "9.2.1/5", Operator, "the scalar engine reduces with add";
     ACT_REDUCE_CMD = "9.2.1/5", ReduceCmd, "activation takes idle, reset, reduce and reset_reduce, and a reduction needs reduce_op";
 
+    ACTR_OP = "9.2.2/2", Operator, "activation_reduce sums";
+
+    ACT2_PAIR = "9.2.3/1", Operator,
+        "activate2 takes multiply then add or subtract, or one of multiply, add and subtract, or neither";
+    ACT2_REVERSE = "9.2.3/3", Parameter, "only an operator that is there can be reversed";
+    ACT2_IMM = "9.2.3/3", Form, "an operator has its operand, bypass has none";
+    ACT2_REDUCE_OP = "9.2.3/4", Operator, "activate2 reduces with add, maximum, minimum, abs_max or abs_min";
+    ACT2_REDUCE_CMD = "9.2.3/4", ReduceCmd,
+        "activate2 takes idle, reset, reduce and reset_reduce, and a reduction needs reduce_op";
+
     RED_AXIS = "9.3.1/1", Parameter, "the reduced axes are the last free axes; axis 0 (partitions) is never one of them";
     RED_OP = "9.3.1/2", Operator, "the operator is not a reduction";
     RED_NEGATE = "9.3.1/3", Operator, "negate applies to arithmetic operators";
     RED_SHAPE = "9.3.1/4", Shape, "the result has the partitions of the data and one element for each kept position";
 
     TT_OPERATOR = "9.3.2/4", Operator, "GpSimd adds, subtracts, multiplies, compares, raises to powers and takes extrema";
+
+    SCAN_OPERATOR = "9.3.3/3", Operator, "a scan takes arithmetic operators with two operands";
 
     STT_OPERATOR = "9.3.4/3", Operator, "scalar_tensor_tensor takes arithmetic operators with two operands";
 
@@ -166,9 +178,81 @@ rules! {
         "tensor_scalar_reduce takes reset_reduce, reduce and load_reduce; reduce_init belongs to load_reduce";
     TSR_REVERSE = "9.3.6/4", Parameter, "reverse0 is not supported by this instruction";
 
+    CUM_OP0 = "9.3.7/1", Operator, "op0 is an arithmetic operator with two operands";
+    CUM_OP1 = "9.3.7/1", Operator, "the running operator is add, subtract, multiply, maximum or minimum";
+    CUM_DTYPE = "9.3.7/2", Dtype,
+        "tensor_scalar_cumulative takes float32, bfloat16, float16, FP8 and 8 and 16 bit integers";
+    CUM_CMD = "9.3.7/3", ReduceCmd,
+        "tensor_scalar_cumulative takes reset_reduce, reduce and load_reduce; imm1 belongs to load_reduce";
+
+    TCP_PREDICATE = "9.3.9/1", Dtype, "a predicate is uint8, uint16 or uint32";
+    TCP_DTYPE = "9.3.9/2", Dtype, "a predicated copy moves bits and does not convert";
+
     MEMSET_KIND = "9.3.10/1", Dtype, "integer tiles are filled with an integer, float tiles with a number";
     MEMSET_RANGE = "9.3.10/2", Parameter, "the value must be in the range of the dtype";
     MEMSET_PACKED = "9.3.10/3", Parameter, "packed types can only be filled with 0";
+
+    EXP_RANK = "9.3.11/1", AccessPattern, "exponential takes tiles of rank 4 at most";
+    EXP_DTYPE = "9.3.11/3", Dtype,
+        "exponential reads float8 (e4m3, e5m2), float16, bfloat16, float32 and integers, and writes the same but uint32, and tfloat32";
+    EXP_CMD = "9.3.11/4", ReduceCmd,
+        "exponential takes idle, reset_reduce, reduce and load_reduce; reduce_init belongs to load_reduce";
+
+    RS_DTYPE = "9.3.14/1", Dtype, "range_select reads a float tile and float32 bounds";
+    RS_OPERATOR = "9.3.14/2", Operator, "a range is tested with equal, less, less_equal, greater or greater_equal";
+    RS_FALSE = "9.3.14/3", Parameter, "what is outside the range becomes the smallest float32, -3.4028235e38";
+    RS_REDUCE_OP = "9.3.14/4", Operator, "range_select reduces with maximum";
+    RS_START = "9.3.14/5", Parameter, "column numbers are float32: they stay within 2^24";
+    RS_CMD = "G16", ReduceCmd, "range_select takes reset_reduce and reduce";
+
+    SR_PREDICATE = "9.3.15/1", Dtype, "a predicate is bool, int8, uint8, int16 or uint16";
+    SR_DTYPE = "9.3.15/2", Dtype, "select_reduce computes in float32: no tfloat32 and no 32-bit integers";
+    SR_RES = "9.3.15/5", Dtype, "a maximum of floats is a float";
+    SR_CMD = "9.3.15/7", ReduceCmd, "select_reduce takes idle, reset_reduce and reduce";
+    SR_OPERATOR = "4/0", Operator, "select_reduce reduces with maximum";
+
+    DROP_DTYPE = "9.3.16/1", Dtype, "dropout keeps the dtype";
+    DROP_PROB = "9.3.16/2", Dtype, "a probability is a float, for integer data float32";
+
+    BNS_COLUMNS = "9.3.17/1", Shape, "bn_stats takes up to 512 columns";
+    BNS_DST = "9.3.17/2", Shape, "bn_stats writes 6 columns: count, mean and squared deviations, even and odd";
+    BNS_PARTS = "9.3.17/3", Shape, "statistics are per partition";
+    BNS_DTYPE = "9.3.17/4", Dtype, "statistics are floats";
+
+    BNA_TRIPLES = "9.3.18/1", Shape, "bn_aggr reads triples: count, mean, squared deviations";
+    BNA_DST = "9.3.18/2", Shape, "bn_aggr writes 2 columns: mean and variance";
+    BNA_PARTS = "9.3.18/3", Shape, "statistics are per partition";
+
+    MAX8_SIZE = "9.3.19/1", Shape, "max8 searches 8 to 16384 elements";
+    MAX8_DST = "9.3.19/2", Shape, "max8 writes a tile [partitions, 8]";
+    MAX8_RANK = "9.3.19/3", AccessPattern, "max8 reads a tile of rank 3 at most";
+
+    FIND8_SIZE = "9.3.20/1", Shape, "nc_find_index8 searches 8 to 16384 elements";
+    FIND8_EIGHT = "9.3.20/2", Shape, "values are sought eight at a time";
+    FIND8_DTYPE = "9.3.20/3", Dtype, "indices are uint16 or uint32";
+    FIND8_RANK = "9.3.20/4", AccessPattern, "nc_find_index8 reads a tile of rank 3 at most";
+
+    MATCH8_SIZE = "9.3.21/1", Shape, "nc_match_replace8 searches up to 16384 elements";
+    MATCH8_EIGHT = "9.3.21/2", Shape, "values are replaced eight at a time";
+    MATCH8_DTYPE = "9.3.21/2", Dtype, "indices are uint16 or uint32";
+    MATCH8_SHAPE = "9.3.21/3", Shape, "data and dst have one shape";
+    MATCH8_IMM = "9.3.21/4", Parameter, "the replacement must be a value of dst's dtype";
+
+    SHUFFLE_MASK = "9.3.22/1", Parameter, "a shuffle mask has 32 entries, 0 to 31, or 255 to keep a partition";
+    SHUFFLE_DTYPE = "9.3.22/2", Dtype, "a shuffle moves bits and does not convert";
+    SHUFFLE_SIZE = "9.3.22/3", Shape, "a shuffle moves whole rows";
+    SHUFFLE_START = "9.3.22/4", StartPartition,
+        "both sides of a shuffle start where a tile of as many quadrants as the larger one may start";
+    SHUFFLE_SOURCE = "9.3.22/5", Parameter, "a shuffle reads partitions of its source only";
+
+    RNG_DTYPE = "9.5/1", Dtype, "random bits are integers of 8, 16 or 32 bits";
+    RAND_RANGE = "9.5/3", Parameter, "min is smaller than max";
+    RAND_DTYPE = "9.5/4", Dtype, "rand2 writes float8 (e4m3, e5m2), float16, bfloat16, float32, tfloat32 and integers";
+    SET_STATE_WORDS = "9.5/5", Shape, "a lane's state is 6 words on GpSimd and 24 on the vector engine";
+    SET_STATE_FORM = "9.5/6", Dtype, "the state is a two-dimensional tile of uint32";
+    GET_STATE_WORDS = "9.5/7", Shape, "a lane's state is 6 words on GpSimd and 24 on the vector engine";
+    GET_STATE_FORM = "9.5/7", Dtype, "the state is a two-dimensional tile of uint32";
+    SEED_FORM = "9.5/9", Shape, "a seed is one 32-bit element";
 
     IOTA_SIZE = "9.4.2/1", Shape, "the pattern names every element of a partition: the product of its counts";
     IOTA_PAIRS = "9.4.2/2", Parameter, "a pattern has 1 to 4 [step, count] pairs with counts of at least 1";
@@ -194,10 +278,16 @@ pub static COVERED: &[(&str, &str)] = &[
     ("9.1.1/11", "G15"),
     ("9.2.1/1", "G3"),
     ("9.2.1/6", "G15"),
+    ("9.2.2/1", "9.2.1/2"),
+    ("9.2.3/2", "G10"),
+    ("9.2.3/5", "G3"),
     ("9.3.2/1", "G3"),
     ("9.3.2/2", "G7"),
     ("9.3.2/3", "G6"),
     ("9.3.2/5", "G15"),
+    ("9.3.3/1", "G3"),
+    ("9.3.3/2", "G7"),
+    ("9.3.3/4", "G10"),
     ("9.3.4/1", "G3"),
     ("9.3.4/2", "G7"),
     ("9.3.4/4", "G3"),
@@ -205,12 +295,25 @@ pub static COVERED: &[(&str, &str)] = &[
     ("9.3.5/4", "G10"),
     ("9.3.5/6", "G15"),
     ("9.3.6/5", "G3"),
+    ("9.3.7/4", "G3"),
     ("9.3.8/1", "G3"),
     ("9.3.8/2", "G6"),
     ("9.3.8/3", "G14"),
     ("9.3.8/4", "G15"),
+    ("9.3.9/3", "G3"),
+    ("9.3.9/4", "G7"),
+    ("9.3.9/5", "G15"),
     ("9.3.10/4", "G6"),
+    ("9.3.11/2", "G3"),
+    ("9.3.11/5", "G15"),
     ("9.3.12/1", "G3"),
+    ("9.3.14/6", "G3"),
+    ("9.3.15/3", "G10"),
+    ("9.3.15/4", "G7"),
+    ("9.3.15/6", "G3"),
+    ("9.3.16/3", "G3"),
+    ("9.5/2", "G6"),
+    ("9.5/8", "G6"),
     ("9.4.2/4", "G6"),
     ("9.4.3/4", "G6"),
     ("9.6.1/1", "G5"),

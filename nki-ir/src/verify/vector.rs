@@ -159,18 +159,102 @@ pub fn tensor_scalar_reduce(cx: &Cx) {
     if !matches!(reduce, AluOp::Add | AluOp::Multiply | AluOp::Maximum | AluOp::Minimum) {
         cx.fail(&rules::TSR_OP, format!("reduce_op is {reduce}")).help("reduce with tensor_reduce");
     }
-    let (cmd, init) = (cx.reduce_cmd(), cx.has("reduce_init"));
-    if !matches!(cmd, ReduceCmd::ResetReduce | ReduceCmd::Reduce | ReduceCmd::LoadReduce) {
-        cx.fail(&rules::TSR_CMD, format!("reduce_cmd is {cmd}"))
-            .help("use reset_reduce to start a reduction");
-    } else if init != (cmd == ReduceCmd::LoadReduce) {
-        let (what, help) =
-            if init { ("given", "set reduce_cmd to load_reduce") } else { ("missing", "give reduce_init") };
-        cx.fail(&rules::TSR_CMD, format!("reduce_cmd is {cmd}, but reduce_init is {what}")).help(help);
-    }
+    started(cx, &rules::TSR_CMD, "reduce_init");
     if cx.flag("reverse0") {
         cx.fail(&rules::TSR_REVERSE, "reverse0 is set")
             .help("use tensor_scalar with reverse0, then tensor_reduce");
+    }
+}
+
+/// isa.md 9.3.3.
+pub fn tensor_tensor_scan(cx: &Cx) {
+    for name in ["op0", "op1"] {
+        let op = cx.alu(name);
+        if op.is_bitvec() || op.is_unary() || matches!(op, AluOp::Average | AluOp::Bypass) {
+            cx.fail(&rules::SCAN_OPERATOR, format!("{name} is {op}"))
+                .help("use an arithmetic operator with two operands");
+        } else {
+            on_vector(cx, name);
+        }
+    }
+    one_psum_input(cx, "data0", "data1");
+}
+
+/// isa.md 9.3.7.
+pub fn tensor_scalar_cumulative(cx: &Cx) {
+    let (op0, op1) = (cx.alu("op0"), cx.alu("op1"));
+    if op0.is_bitvec() || op0.is_unary() || matches!(op0, AluOp::Average | AluOp::Bypass) {
+        cx.fail(&rules::CUM_OP0, format!("op0 is {op0}"))
+            .help("use an arithmetic operator with two operands");
+    } else {
+        on_vector(cx, "op0");
+    }
+    use AluOp::{Add, Maximum, Minimum, Multiply, Subtract};
+    if !matches!(op1, Add | Subtract | Multiply | Maximum | Minimum) {
+        cx.fail(&rules::CUM_OP1, format!("op1 is {op1}"))
+            .help("use add, subtract, multiply, maximum or minimum");
+    }
+    for arg in cx.views().filter(|a| matches!(a.spec.name, "dst" | "src")) {
+        let d = arg.dtype();
+        let wide = matches!(d, DType::U32 | DType::I32 | DType::TF32 | DType::Bool | DType::F8E8M0);
+        if wide || d.is_packed() {
+            cx.fail_arg(&rules::CUM_DTYPE, arg, format!("{} is {d}", arg.name()))
+                .help("convert with tensor_copy");
+        }
+    }
+    started(cx, &rules::CUM_CMD, "imm1");
+}
+
+/// A command of reset_reduce, reduce and load_reduce, with `init` exactly for the last.
+fn started(cx: &Cx, rule: &'static rules::Rule, init: &str) {
+    let (cmd, given) = (cx.reduce_cmd(), cx.has(init));
+    if !matches!(cmd, ReduceCmd::ResetReduce | ReduceCmd::Reduce | ReduceCmd::LoadReduce) {
+        cx.fail(rule, format!("reduce_cmd is {cmd}")).help("use reset_reduce to start a reduction");
+    } else if given != (cmd == ReduceCmd::LoadReduce) {
+        let (what, help) = match given {
+            true => ("given", "set reduce_cmd to load_reduce".to_string()),
+            false => ("missing", format!("give {init}")),
+        };
+        cx.fail(rule, format!("reduce_cmd is {cmd}, but {init} is {what}")).help(help);
+    }
+}
+
+/// isa.md 9.3.11.
+pub fn exponential(cx: &Cx) {
+    for name in ["dst", "src"] {
+        let Some(arg) = cx.arg(name) else { continue };
+        if arg.shape.len() > 4 {
+            let message = format!("{} has rank {}", arg.name(), arg.shape.len());
+            cx.fail_arg(&rules::EXP_RANK, arg, message).help("merge free axes, or split the tile");
+        }
+        let d = arg.dtype();
+        let ok = match d {
+            DType::U32 => name == "src",
+            DType::TF32 => name == "dst",
+            DType::F8E4M3 | DType::F8E5M2 | DType::F16 | DType::BF16 | DType::F32 => true,
+            _ => d.is_int() && d != DType::Bool,
+        };
+        if !ok {
+            cx.fail_arg(&rules::EXP_DTYPE, arg, format!("{} is {d}", arg.name()))
+                .help("convert with tensor_copy");
+        }
+    }
+    if let Some(res) = cx.arg("reduce_res").filter(|a| !a.dtype().is_float()) {
+        cx.fail_arg(&rules::EXP_DTYPE, res, format!("{} is {}", res.name(), res.dtype()))
+            .help("make reduce_res a float tile");
+    }
+    let cmd = cx.reduce_cmd();
+    let init = match cx.operand("reduce_init") {
+        Operand::None => false,
+        Operand::Imm(x) => *x != 0.0,
+        Operand::Int(x) => *x != 0,
+        _ => true,
+    };
+    if cmd == ReduceCmd::Reset {
+        cx.fail(&rules::EXP_CMD, "reduce_cmd is reset").help("use reset_reduce");
+    } else if init && cmd != ReduceCmd::LoadReduce {
+        cx.fail_on(&rules::EXP_CMD, "reduce_init", format!("reduce_cmd is {cmd}, but reduce_init is given"))
+            .help("set reduce_cmd to load_reduce");
     }
 }
 
@@ -250,7 +334,7 @@ fn on_vector(cx: &Cx, name: &str) {
 }
 
 /// G7.
-fn one_psum_input(cx: &Cx, a: &str, b: &str) {
+pub fn one_psum_input(cx: &Cx, a: &str, b: &str) {
     if let (Some(x), Some(y)) = (cx.arg(a), cx.arg(b))
         && x.space() == Space::Psum
         && y.space() == Space::Psum

@@ -230,8 +230,10 @@ impl<'a> Data<'a> {
         accumulate: bool,
     ) -> Result<(), Box<Diagnostic>> {
         let specs = op.row().operands;
-        for (spec, arg) in specs.iter().zip(&resolved.args) {
-            let reads = spec.effect == Effect::Read || (spec.effect == Effect::ReadWrite && accumulate);
+        for (i, (spec, arg)) in specs.iter().zip(&resolved.args).enumerate() {
+            let effect = op.row().effect(i, attrs);
+            let reads = matches!(effect, Effect::Read | Effect::Update)
+                || (effect == Effect::ReadWrite && accumulate);
             if accumulate && spec.effect == Effect::ReadWrite {
                 self.check_accumulation(inst, arg)?;
             }

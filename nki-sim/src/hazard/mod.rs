@@ -231,6 +231,7 @@ impl<'a> Tracker<'a> {
                     Effect::Read => !write,
                     Effect::Write => write,
                     Effect::ReadWrite => write || !matmul,
+                    Effect::Update => true,
                 };
                 if !does || shape.constant {
                     continue;

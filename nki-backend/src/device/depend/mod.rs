@@ -11,9 +11,9 @@ use crate::device::expand::{NONE, Stream, reads, writes};
 use crate::device::legalise::Template;
 use footprint::{Footprint, on_chip};
 use hbm::HbmCells;
-use nki_ir::op::ReduceCmd;
+use nki_ir::op::{ReduceCmd, reduce_command};
 use nki_ir::target::{PSUM_BANK_BYTES, PSUM_BANKS};
-use nki_ir::{Attr, Engine, Kernel, Op, Space};
+use nki_ir::{Engine, Kernel, Op, Space};
 use std::ops::Range;
 
 /// Why an item waits, weakest first: a stronger reason replaces a weaker one between the same two items.
@@ -193,20 +193,19 @@ fn enter(cell: &mut Cell, entry: Entry, write: bool, bounds: (i64, i64)) {
     cell.writers.push(entry);
 }
 
-/// Use of the reduce registers (isa.md section 6): a chain begins with a reset and goes on with `reduce`. Chains of one
+/// Use of an engine's state. Of the reduce registers (isa.md section 6): a chain begins with a reset and goes on with `reduce`. Chains of one
 /// instruction may pass each other, longer ones must not be entered by any other.
 struct Chains {
     first: u32,
     /// By item of the block: predecessor through the register, [`NONE`] if none.
     before: Vec<u32>,
-    /// Further predecessors of the heads of long chains, sorted by head.
+    /// Further predecessors: of the heads of long chains, and of users of random numbers. Sorted by the later item.
     heads: Vec<(u32, u32)>,
 }
 
 impl Chains {
     fn edges_of(&self, i: u32, found: &mut Vec<Edge>) {
-        let Some(&p) = self.before.get((i - self.first) as usize) else { return };
-        if p != NONE {
+        if let Some(&p) = self.before.get((i - self.first) as usize).filter(|p| **p != NONE) {
             found.push(Edge { item: p, kind: Kind::Register });
         }
         let from = self.heads.partition_point(|h| h.0 < i);
@@ -220,38 +219,70 @@ fn reduce_chains(program: &Program<'_>, items: Range<u32>) -> Chains {
     let mut out = Chains { first: items.start, before: Vec::new(), heads: Vec::new() };
     for engine in [Engine::Scalar, Engine::Vector] {
         let mut chains: Vec<Vec<u32>> = Vec::new();
+        // A chain that comes from an earlier block, and one that a later block may go on with, keep their places.
+        let mut carried = (false, false);
         for i in items.clone() {
             let t = &program.templates[program.stream.items[i as usize].template as usize];
-            let cmd = t.attrs.iter().find_map(|a| match a {
-                Attr::ReduceCmd(c) => Some(*c),
-                _ => None,
-            });
-            match cmd {
-                None | Some(ReduceCmd::Idle) => {}
-                _ if t.engines[0] != engine => {}
-                Some(ReduceCmd::Reduce) if !chains.is_empty() => {
-                    chains.last_mut().expect("not empty").push(i);
+            if t.engines[0] != engine {
+                continue;
+            }
+            let goes_on = match reduce_command(t.op, &t.attrs) {
+                None => continue,
+                // ScalarE keeps the register through an idle instruction, which may read it out. VectorE does not.
+                Some(ReduceCmd::Idle) if engine == Engine::Scalar => {
+                    let at = t.op.row().operand("reduce_res");
+                    match at.is_some_and(|at| t.operands[at].view().is_some()) {
+                        true => true,
+                        false => continue,
+                    }
                 }
-                Some(_) => chains.push(vec![i]),
+                Some(cmd) => cmd == ReduceCmd::Reduce,
+            };
+            match chains.last_mut() {
+                Some(chain) if goes_on => chain.push(i),
+                _ => {
+                    carried.0 |= goes_on;
+                    chains.push(vec![i]);
+                }
             }
         }
-        out.link(&chains, items.len());
+        let whole = items.len() == program.stream.items.len();
+        let goes_on = |t: &Template| reduce_command(t.op, &t.attrs) == Some(ReduceCmd::Reduce);
+        carried.1 = !whole && program.templates.iter().any(goes_on);
+        out.link(&chains, carried, items.len());
+        out.random(program, engine, items.clone());
     }
+    out.random(program, Engine::GpSimd, items);
     out.heads.sort_unstable();
     out
 }
 
 impl Chains {
-    fn link(&mut self, chains: &[Vec<u32>], items: usize) {
-        if chains.iter().all(|c| c.len() == 1) {
+    /// Instructions that draw from or set the random numbers of an engine stay in program order (isa.md 9.5).
+    fn random(&mut self, program: &Program<'_>, engine: Engine, items: Range<u32>) {
+        let mut last = NONE;
+        for i in items {
+            let t = &program.templates[program.stream.items[i as usize].template as usize];
+            if t.op.uses_random() && t.engines[0] == engine {
+                if last != NONE {
+                    self.heads.push((i, last));
+                }
+                last = i;
+            }
+        }
+    }
+
+    fn link(&mut self, chains: &[Vec<u32>], carried: (bool, bool), items: usize) {
+        let keeps = |n: usize| carried.0 && n == 0 || carried.1 && n + 1 == chains.len();
+        if chains.iter().enumerate().all(|(n, c)| c.len() == 1 && !keeps(n)) {
             return;
         }
         self.before.resize(items, NONE);
         let mut barrier = NONE;
         let mut singles: Vec<u32> = Vec::new();
-        for c in chains {
+        for (n, c) in chains.iter().enumerate() {
             self.before[(c[0] - self.first) as usize] = barrier;
-            if let &[single] = c.as_slice() {
+            if let (&[single], false) = (c.as_slice(), keeps(n)) {
                 singles.push(single);
                 continue;
             }

@@ -4,7 +4,7 @@ pub use super::super::enums::*;
 pub use super::super::{AttrKind, AttrSpec, Effect, Memories, OpRow, OperandKind, OperandSpec, TimingClass};
 pub use super::Op;
 pub use crate::kernel::{Accumulate, Attr};
-pub use crate::target::Gen::{Gen2, Gen3};
+pub use crate::target::Gen::{Gen2, Gen3, Gen4};
 
 pub const S: Memories = Memories { hbm: false, sbuf: true, psum: false };
 pub const P: Memories = Memories { hbm: false, sbuf: false, psum: true };
@@ -13,6 +13,10 @@ pub const HS: Memories = Memories { hbm: true, sbuf: true, psum: false };
 
 pub const fn dst(memories: Memories, kind: OperandKind) -> OperandSpec {
     OperandSpec { name: "dst", effect: Effect::Write, kind, memories, optional: false }
+}
+/// A destination of which some elements keep what they hold.
+pub const fn update(memories: Memories, kind: OperandKind) -> OperandSpec {
+    OperandSpec { name: "dst", effect: Effect::Update, kind, memories, optional: false }
 }
 pub const fn src(name: &'static str, memories: Memories, kind: OperandKind) -> OperandSpec {
     OperandSpec { name, effect: Effect::Read, kind, memories, optional: false }

@@ -3,6 +3,7 @@
 mod columns;
 mod dma;
 mod gpsimd;
+mod random;
 mod register;
 mod scalar;
 mod tensor;
@@ -19,16 +20,38 @@ pub enum Op {
 
     // scalar.rs
     Activation,
+    ActivationReduce,
+    Activate2,
 
     // vector.rs
     TensorReduce,
     TensorTensor,
+    TensorTensorScan,
     ScalarTensorTensor,
     TensorScalar,
     TensorScalarReduce,
+    TensorScalarCumulative,
     TensorCopy,
+    TensorCopyPredicated,
     Memset,
+    Exponential,
     Reciprocal,
+    RangeSelect,
+    SelectReduce,
+    Dropout,
+    BnStats,
+    BnAggr,
+    Max8,
+    NcFindIndex8,
+    NcMatchReplace8,
+    NcStreamShuffle,
+
+    // random.rs
+    Rng,
+    Rand2,
+    RandSetState,
+    RandGetState,
+    SetRngSeed,
 
     // gpsimd.rs
     Iota,
@@ -44,7 +67,7 @@ pub enum Op {
 }
 
 const FILES: &[&[OpRow]] =
-    &[tensor::ROWS, scalar::ROWS, vector::ROWS, gpsimd::ROWS, dma::ROWS, register::ROWS];
+    &[tensor::ROWS, scalar::ROWS, vector::ROWS, random::ROWS, gpsimd::ROWS, dma::ROWS, register::ROWS];
 
 const COUNT: usize = {
     let (mut count, mut file) = (0, 0);

@@ -1,10 +1,16 @@
 //! One function per op. A new op is a row here and a function in the file of its engine.
 
 mod dma;
+mod eight;
 mod gpsimd;
+mod random;
 mod reduce;
 mod register;
 mod scalar;
+mod scan;
+mod select;
+mod shuffle;
+mod statistics;
 mod tensor;
 mod vector;
 
@@ -24,15 +30,36 @@ static FUNCTIONS: &[(Op, Function)] = &[
     (Op::NcTranspose, tensor::nc_transpose),
     // scalar.rs
     (Op::Activation, scalar::activation),
-    // vector.rs and reduce.rs
+    (Op::ActivationReduce, scalar::activation_reduce),
+    (Op::Activate2, scalar::activate2),
+    // vector.rs, reduce.rs, scan.rs, select.rs, statistics.rs, eight.rs, shuffle.rs
     (Op::TensorReduce, reduce::tensor_reduce),
     (Op::TensorTensor, vector::tensor_tensor),
+    (Op::TensorTensorScan, scan::tensor_tensor_scan),
     (Op::ScalarTensorTensor, vector::scalar_tensor_tensor),
     (Op::TensorScalar, vector::tensor_scalar),
     (Op::TensorScalarReduce, vector::tensor_scalar_reduce),
+    (Op::TensorScalarCumulative, scan::tensor_scalar_cumulative),
     (Op::TensorCopy, vector::tensor_copy),
+    (Op::TensorCopyPredicated, select::tensor_copy_predicated),
     (Op::Memset, vector::memset),
+    (Op::Exponential, vector::exponential),
     (Op::Reciprocal, vector::reciprocal),
+    (Op::RangeSelect, select::range_select),
+    (Op::SelectReduce, select::select_reduce),
+    (Op::Dropout, random::dropout),
+    (Op::BnStats, statistics::bn_stats),
+    (Op::BnAggr, statistics::bn_aggr),
+    (Op::Max8, eight::max8),
+    (Op::NcFindIndex8, eight::nc_find_index8),
+    (Op::NcMatchReplace8, eight::nc_match_replace8),
+    (Op::NcStreamShuffle, shuffle::nc_stream_shuffle),
+    // random.rs
+    (Op::Rng, random::rng),
+    (Op::Rand2, random::rand2),
+    (Op::RandSetState, random::rand_set_state),
+    (Op::RandGetState, random::rand_get_state),
+    (Op::SetRngSeed, random::set_rng_seed),
     // gpsimd.rs
     (Op::Iota, gpsimd::iota),
     (Op::AffineSelect, gpsimd::affine_select),

@@ -73,28 +73,40 @@ impl Accumulator {
     }
     /// Takes the float32 results of partition `p`. `init` is read by load_reduce.
     pub fn row(&mut self, e: &mut Exec, p: u32, init: f32, values: &[f32]) -> Result<(), Fault> {
+        let Some(start) = self.start(e, p, init)? else { return Ok(()) };
+        let values = if self.cmd == ReduceCmd::Reset { &[] } else { values };
+        self.keep(e, p, alu::fold(self.op, start, values))
+    }
+    /// What a reduction of partition `p` begins with; `None` if the command leaves the register alone.
+    pub fn start(&self, e: &mut Exec, p: u32, init: f32) -> Result<Option<f32>, Fault> {
         let (engine, lane) = (e.call.engine, p as usize);
-        let Some(registers) = e.state.registers(engine) else {
-            return fault(Code::Engine, format!("{engine} has no reduce registers"));
-        };
-        let start = match self.cmd {
+        let Some(registers) = e.state.registers(engine) else { return no_registers(engine) };
+        Ok(Some(match self.cmd {
             ReduceCmd::Idle => {
                 // An idle VectorE instruction may disturb the register; ScalarE keeps it.
                 if engine == Engine::Vector {
                     registers.defined[lane] = false;
                 }
-                return Ok(());
+                return Ok(None);
             }
             ReduceCmd::Reset | ReduceCmd::ResetReduce => identity(self.op),
             ReduceCmd::LoadReduce => init,
             ReduceCmd::Reduce if registers.defined[lane] => registers.values[lane],
             ReduceCmd::Reduce => return undefined(engine, p),
-        };
-        let values = if self.cmd == ReduceCmd::Reset { &[] } else { values };
-        registers.values[lane] = alu::fold(self.op, start, values);
-        registers.defined[lane] = true;
+        }))
+    }
+    /// Leaves `value` in the register of partition `p`.
+    pub fn keep(&self, e: &mut Exec, p: u32, value: f32) -> Result<(), Fault> {
+        let engine = e.call.engine;
+        let Some(registers) = e.state.registers(engine) else { return no_registers(engine) };
+        registers.values[p as usize] = value;
+        registers.defined[p as usize] = true;
         Ok(())
     }
+}
+
+fn no_registers<T>(engine: Engine) -> Result<T, Fault> {
+    fault(Code::Engine, format!("{engine} has no reduce registers"))
 }
 
 /// Writes the registers to `reduce_res`, after all of dst: the two may be the same storage.
@@ -115,6 +127,6 @@ pub(super) fn readout(e: &mut Exec, reduce_res: Option<&Span>, negate: bool) -> 
     Ok(())
 }
 
-fn undefined(engine: Engine, lane: u32) -> Result<(), Fault> {
+fn undefined<T>(engine: Engine, lane: u32) -> Result<T, Fault> {
     fault(Code::ReduceCmd, format!("the reduce register of lane {lane} of the {engine} engine is undefined"))
 }

@@ -3,7 +3,7 @@
 use super::super::alu::{Other, apply_row};
 use super::super::exec::Exec;
 use super::super::scratch::scratch;
-use super::super::{Fault, act, fault};
+use super::super::{Arg, Fault, act, fault};
 use super::reduce::{Accumulator, readout};
 use crate::diag::Code;
 use crate::op::{ActFn, AluOp, ReduceCmd};
@@ -11,6 +11,21 @@ use crate::op::{ActFn, AluOp, ReduceCmd};
 /// isa.md 9.2.1: `dst = func(data · scale + bias)`, multiply and add rounding separately, and the running sum of the
 /// float32 results in ScalarE's reduce registers.
 pub(super) fn activation(e: &mut Exec) -> Result<(), Fault> {
+    let cmd = *e.cmd_ref("reduce_cmd")?;
+    let op = match e.alu("reduce_op")? {
+        AluOp::Bypass if cmd == ReduceCmd::Idle && matches!(e.any("reduce_res")?, Arg::None) => AluOp::Add,
+        op => op,
+    };
+    summed_activation(e, cmd, op)
+}
+
+/// isa.md 9.2.2: the activation with the command reset_reduce.
+pub(super) fn activation_reduce(e: &mut Exec) -> Result<(), Fault> {
+    let op = e.alu("reduce_op")?;
+    summed_activation(e, ReduceCmd::ResetReduce, op)
+}
+
+fn summed_activation(e: &mut Exec, cmd: ReduceCmd, reduce_op: AluOp) -> Result<(), Fault> {
     let dst = e.tile("dst")?;
     let data = e.pair(dst, "data")?;
     let (bias, scale) = (e.scalars("bias", dst.parts)?, e.scalars("scale", dst.parts)?);
@@ -20,16 +35,11 @@ pub(super) fn activation(e: &mut Exec) -> Result<(), Fault> {
     if func == ActFn::Prelu {
         return fault(Code::Operator, "prelu has no slope operand here");
     }
-    let cmd = *e.cmd_ref("reduce_cmd")?;
-    if cmd == ReduceCmd::LoadReduce {
-        return fault(Code::ReduceCmd, "load_reduce has no initial value here");
+    without_load(cmd)?;
+    if reduce_op != AluOp::Add {
+        return fault(Code::Operator, format!("reduce_op {reduce_op}"));
     }
-    let op = match e.alu("reduce_op")? {
-        AluOp::Bypass if cmd == ReduceCmd::Idle && reduce_res.is_none() => AluOp::Add,
-        AluOp::Add => AluOp::Add,
-        op => return fault(Code::Operator, format!("reduce_op {op}")),
-    };
-    let mut sum = Accumulator::begin(cmd, op);
+    let mut sum = Accumulator::begin(cmd, reduce_op);
     let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
@@ -37,6 +47,50 @@ pub(super) fn activation(e: &mut Exec) -> Result<(), Fault> {
         apply_row(AluOp::Add, &mut row, Other::Scalar(e.scalar(bias, p, 0.0)), false);
         act::apply_row(func, &mut row, 0.0);
         sum.row(e, p, 0.0, &row)?;
+        e.store(dst, p, &row);
+    }
+    readout(e, reduce_res, false)
+}
+
+fn without_load(cmd: ReduceCmd) -> Result<(), Fault> {
+    match cmd {
+        ReduceCmd::LoadReduce => fault(Code::ReduceCmd, "load_reduce has no initial value here"),
+        _ => Ok(()),
+    }
+}
+
+/// isa.md 9.2.3: `func(op1(op0(data, imm0), imm1))` in float32, each step rounding; `relu_param` is prelu's slope.
+pub(super) fn activate2(e: &mut Exec) -> Result<(), Fault> {
+    let dst = e.tile("dst")?;
+    let data = e.pair(dst, "data")?;
+    let imms = [e.scalars("imm0", dst.parts)?, e.scalars("imm1", dst.parts)?];
+    let slope = e.scalars("relu_param", dst.parts)?;
+    let reduce_res = e.vec("reduce_res", dst.parts)?;
+    let func = *e.act_ref("op")?;
+    let ops = [e.alu("op0")?, e.alu("op1")?];
+    let reversed = [e.flag("reverse0")?, e.flag("reverse1")?];
+    e.castable(&[dst, data])?;
+    if let Some(op) = ops.iter().find(|op| op.is_bitvec()) {
+        return fault(Code::Operator, format!("{op} works on raw bits"));
+    }
+    let cmd = *e.cmd_ref("reduce_cmd")?;
+    without_load(cmd)?;
+    let reduce_op = match e.alu("reduce_op")? {
+        AluOp::Bypass if cmd == ReduceCmd::Idle && reduce_res.is_none() => AluOp::Add,
+        op @ (AluOp::Add | AluOp::Maximum | AluOp::Minimum | AluOp::AbsMax | AluOp::AbsMin) => op,
+        op => return fault(Code::Operator, format!("reduce_op {op}")),
+    };
+    let mut reduction = Accumulator::begin(cmd, reduce_op);
+    let mut row = scratch(dst.row_elements());
+    for p in 0..dst.parts {
+        e.load(data, p, &mut row);
+        for i in 0..2 {
+            if ops[i] != AluOp::Bypass {
+                apply_row(ops[i], &mut row, Other::Scalar(e.scalar(imms[i], p, 0.0)), reversed[i]);
+            }
+        }
+        act::apply_row(func, &mut row, e.scalar(slope, p, 0.0));
+        reduction.row(e, p, 0.0, &row)?;
         e.store(dst, p, &row);
     }
     readout(e, reduce_res, false)

@@ -3,11 +3,11 @@
 use super::super::alu::{self, Other};
 use super::super::exec::{Exec, Scalars};
 use super::super::scratch::scratch;
-use super::super::{Arg, Fault, Span, cast, fault};
+use super::super::{Arg, Fault, Span, act, cast, fault};
 use super::reduce::{Accumulator, readout, same_width};
 use crate::diag::Code;
 use crate::dtype::DType;
-use crate::op::{AluOp, Engine};
+use crate::op::{ActFn, AluOp, Engine};
 
 /// isa.md 9.3.2. On GpSimdE with 32-bit integers throughout the arithmetic is exact, modulo 2^32.
 pub(super) fn tensor_tensor(e: &mut Exec) -> Result<(), Fault> {
@@ -233,7 +233,17 @@ pub(super) fn tensor_copy(e: &mut Exec) -> Result<(), Fault> {
 /// isa.md 9.3.10. Integers beyond the destination's range saturate. The constant is converted at compile time: nearest even in any rounding mode.
 pub(super) fn memset(e: &mut Exec) -> Result<(), Fault> {
     let dst = e.tile("dst")?;
-    let bits = match *e.any("value")? {
+    let bits = constant(dst, e.any("value")?)?;
+    let row = vec![bits; dst.row_elements()];
+    for p in 0..dst.parts {
+        e.store_bits(dst, p, &row);
+    }
+    Ok(())
+}
+
+/// The bits of a constant in the dtype of `dst`.
+pub(super) fn constant(dst: &Span, value: &Arg) -> Result<u32, Fault> {
+    Ok(match *value {
         Arg::Int(0) => 0,
         Arg::Imm(0.0) if !cast::is_castable(dst.dtype) => 0,
         _ if !cast::is_castable(dst.dtype) => {
@@ -246,13 +256,8 @@ pub(super) fn memset(e: &mut Exec) -> Result<(), Fault> {
         }
         Arg::Int(x) => i32::try_from(x)
             .map_or_else(|_| cast::down(dst.dtype, x as f32), |x| cast::from_int(dst.dtype, x)),
-        _ => return fault(Code::Form, "value is not a constant"),
-    };
-    let row = vec![bits; dst.row_elements()];
-    for p in 0..dst.parts {
-        e.store_bits(dst, p, &row);
-    }
-    Ok(())
+        _ => return fault(Code::Form, "not a constant"),
+    })
 }
 
 /// isa.md 9.3.12: correctly rounded.
@@ -269,18 +274,38 @@ pub(super) fn reciprocal(e: &mut Exec) -> Result<(), Fault> {
     Ok(())
 }
 
+/// isa.md 9.3.11: `exp(src - max_value)`, and its sum before rounding in VectorE's reduce registers.
+pub(super) fn exponential(e: &mut Exec) -> Result<(), Fault> {
+    let dst = e.tile("dst")?;
+    let src = e.pair(dst, "src")?;
+    let (max, init) = (e.scalars("max_value", dst.parts)?, e.scalars("reduce_init", dst.parts)?);
+    let reduce_res = e.vec("reduce_res", dst.parts)?;
+    e.castable(&[dst, src])?;
+    let mut sum = Accumulator::begin(*e.cmd_ref("reduce_cmd")?, AluOp::Add);
+    let mut row = scratch(dst.row_elements());
+    for p in 0..dst.parts {
+        e.load(src, p, &mut row);
+        alu::apply_row(AluOp::Subtract, &mut row, Other::Scalar(e.scalar(max, p, 0.0)), false);
+        act::apply_row(ActFn::Exp, &mut row, 0.0);
+        let init = e.scalar(init, p, 0.0);
+        sum.row(e, p, init, &row)?;
+        e.store(dst, p, &row);
+    }
+    readout(e, reduce_res, false)
+}
+
 fn is_int32(dtype: DType) -> bool {
     matches!(dtype, DType::I32 | DType::U32)
 }
 
-fn binary(op: AluOp) -> Result<(), Fault> {
+pub(super) fn binary(op: AluOp) -> Result<(), Fault> {
     match op.is_unary() || matches!(op, AluOp::Average | AluOp::Bypass) {
         true => fault(Code::Operator, format!("{op} is not a binary operator")),
         false => Ok(()),
     }
 }
 
-fn arithmetic(op: AluOp) -> Result<(), Fault> {
+pub(super) fn arithmetic(op: AluOp) -> Result<(), Fault> {
     match op.is_bitvec() {
         true => fault(Code::Operator, format!("{op} works on raw bits, which this instruction does not")),
         false => Ok(()),

@@ -6,4 +6,7 @@ mod cast;
 mod elementwise;
 mod harness;
 mod matrix;
+mod random;
+mod rows;
+mod selection;
 mod transfer;
