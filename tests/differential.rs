@@ -7,7 +7,7 @@ use nki::ir::interp::{self, InterpOptions};
 use nki::ir::sem::cast;
 use nki::ir::testgen::{GenOptions, Rng, generate, shrink};
 use nki::ir::verify::verify;
-use nki::ir::{Kernel, Target, Tensor};
+use nki::ir::{Kernel, Op, Target, Tensor};
 use nki_backend::device::{self, CompileOptions};
 use nki_backend::host::{self, HostOptions};
 use nki_sim::SimOptions;
@@ -16,15 +16,33 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
-/// Small arguments: floats in quarters of magnitude 2 at most, small integers.
-fn arguments(kernel: &Kernel, seed: u64) -> Vec<Tensor> {
+/// Floats that operations treat in ways of their own.
+const SPECIAL: [f32; 10] = [
+    f32::NAN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    0.0,
+    -0.0,
+    1e-40,
+    -1e-40,
+    f32::MIN_POSITIVE,
+    f32::MAX,
+    f32::MIN,
+];
+
+/// Small arguments: floats in quarters of magnitude 2 at most, small integers. `special`: one float in four is one of
+/// [`SPECIAL`].
+fn arguments(kernel: &Kernel, seed: u64, special: bool) -> Vec<Tensor> {
     let mut rng = Rng::new(seed ^ 0x5eed);
     let fill = |(_, b): (_, &nki::ir::BufData)| {
         let shape: Vec<usize> = b.shape.iter().map(|&n| n as usize).collect();
         let mut t = Tensor::zeros(b.dtype, &shape);
         for element in t.data.chunks_mut(b.dtype.bytes()) {
             let bits = if b.dtype.is_float() {
-                cast::down(b.dtype, rng.below(17) as f32 / 4.0 - 2.0)
+                match special && rng.below(4) == 0 {
+                    true => cast::down(b.dtype, rng.pick(&SPECIAL)),
+                    false => cast::down(b.dtype, rng.below(17) as f32 / 4.0 - 2.0),
+                }
             } else {
                 rng.below(4)
             };
@@ -39,12 +57,12 @@ fn arguments(kernel: &Kernel, seed: u64) -> Vec<Tensor> {
 type Failure = (&'static str, String);
 
 /// What is wrong with a kernel, if anything.
-fn disagreement(kernel: &Kernel, target: Target, seed: u64) -> Option<Failure> {
+fn disagreement(kernel: &Kernel, target: Target, seed: u64, special: bool) -> Option<Failure> {
     let verified = match verify(kernel.clone(), target) {
         Ok(v) => v,
         Err(e) => return Some(("the gate", e.to_string())),
     };
-    let inputs = arguments(kernel, seed);
+    let inputs = arguments(kernel, seed, special);
     let reference = match interp::run(&verified, &inputs, &InterpOptions::default()) {
         Ok(out) => out,
         Err(e) => return Some(("the interpreter", e.to_string())),
@@ -74,15 +92,41 @@ fn disagreement(kernel: &Kernel, target: Target, seed: u64) -> Option<Failure> {
     })
 }
 
+/// Runs the kernel of `seed`; a failure is shrunk and printed.
+fn agree(seed: u64, options: &GenOptions, special: bool) {
+    let target = options.target;
+    let kernel = generate(seed, options);
+    let Some((way, message)) = disagreement(&kernel, target, seed, special) else { return };
+    let fails_alike = |k: &Kernel| disagreement(k, target, seed, special).is_some_and(|f| f.0 == way);
+    let small = shrink(&kernel, fails_alike);
+    let message = disagreement(&small, target, seed, special).map_or(message, |f| f.1);
+    panic!("seed {seed} on {target}: {way}: {message}\n{}", nki::ir::text::print(&small));
+}
+
 fn agree_on(target: Target, cases: u64, first: u64) {
     for seed in first..first + cases {
-        let options = GenOptions { target, ..GenOptions::default() };
-        let kernel = generate(seed, &options);
-        let Some((way, message)) = disagreement(&kernel, target, seed) else { continue };
-        let fails_alike = |k: &Kernel| disagreement(k, target, seed).is_some_and(|f| f.0 == way);
-        let small = shrink(&kernel, fails_alike);
-        let message = disagreement(&small, target, seed).map_or(message, |f| f.1);
-        panic!("seed {seed} on {target}: {way}: {message}\n{}", nki::ir::text::print(&small));
+        agree(seed, &GenOptions { target, ..GenOptions::default() }, false);
+    }
+}
+
+/// Kernels around one instruction each, on every target that has it, half of them on special values. `NKI_OP_CASES` sets
+/// the number per instruction (the long run uses 200), `NKI_OP` chooses one.
+#[test]
+fn every_way_of_running_agrees_on_each_instruction() {
+    let (cases, only) = (number("NKI_OP_CASES", 4), std::env::var("NKI_OP").ok());
+    for op in Op::all().filter(|op| only.as_ref().is_none_or(|o| o == op.name())) {
+        let has = |t: &Target| op.row().engines_on(t.generation()).next().is_some();
+        let targets: Vec<Target> = Target::ALL.into_iter().filter(has).collect();
+        let mut executed = 0;
+        for case in 0..cases {
+            let target = targets[case as usize % targets.len()];
+            let options =
+                GenOptions { target, focus: Some(op), statements: 4, max_depth: 1, ..GenOptions::default() };
+            let seed = ((op as u64) << 32) + case;
+            executed += u64::from(generate(seed, &options).insts.values().any(|i| i.op == op));
+            agree(seed, &options, case % 2 == 1);
+        }
+        assert!(executed * 10 >= cases * 9, "{op} occurs in {executed} of {cases} kernels");
     }
 }
 

@@ -21,11 +21,15 @@
 mod dma;
 mod gpsimd;
 mod operand;
+mod random;
 mod register;
+mod rows;
 mod scalar;
+mod select;
 mod tensor;
 mod vector;
 
+pub use operand::{IntOrReg, ScalarOrVec, TileOrScalar};
 pub use operand::{IntOrReg, ScalarOrVec};
 pub use register::{RegisterInit, RegisterOp, RegisterSource};
 

@@ -46,6 +46,31 @@ impl<T: Elem, M: OnChip> ScalarOrVec for Tensor<T, M> {
         self.operand(at.trace, at.place)
     }
 }
+/// A tile that pairs with the destination, or a number.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a number nor a tile",
+    label = "expected f32, i64 or a tile in SBUF or PSUM"
+)]
+pub trait TileOrScalar: Copy {
+    #[doc(hidden)]
+    fn __operand(self, at: Anchor) -> Operand;
+}
+
+impl TileOrScalar for f32 {
+    fn __operand(self, _: Anchor) -> Operand {
+        Operand::Imm(self)
+    }
+}
+impl TileOrScalar for i64 {
+    fn __operand(self, _: Anchor) -> Operand {
+        Operand::Int(self)
+    }
+}
+impl<T: Elem, M: OnChip> TileOrScalar for Tensor<T, M> {
+    fn __operand(self, at: Anchor) -> Operand {
+        self.operand(at.trace, at.place)
+    }
+}
 impl IntOrReg for i64 {
     fn __operand(self, _: Anchor) -> Operand {
         Operand::Int(self)

@@ -29,10 +29,10 @@ const LOGIC: &[AluOp] = &[
 ];
 const BITS: &[AluOp] =
     &[AluOp::BitwiseAnd, AluOp::BitwiseOr, AluOp::BitwiseXor, AluOp::LeftShift, AluOp::RightShift];
-const EXACT_FUNCTIONS: &[ActFn] = &[ActFn::Copy, ActFn::Square, ActFn::Abs, ActFn::Sign, ActFn::Relu];
+pub const EXACT_FUNCTIONS: &[ActFn] = &[ActFn::Copy, ActFn::Square, ActFn::Abs, ActFn::Sign, ActFn::Relu];
 
 /// Bound of `op(a, b)`.
-fn bound(op: AluOp, a: f64, b: f64) -> f64 {
+pub fn bound(op: AluOp, a: f64, b: f64) -> f64 {
     match op {
         AluOp::Add | AluOp::Subtract => a + b,
         AluOp::Multiply => a * b,
@@ -49,7 +49,7 @@ impl Gen<'_> {
             return;
         }
         let main = self.main();
-        match self.rng.below(20) {
+        match self.rng.below(28) {
             0..4 => self.activation(main),
             4..7 => self.tensor_tensor(main),
             7..10 => self.tensor_scalar(main),
@@ -60,6 +60,36 @@ impl Gen<'_> {
             17 => self.affine_select(main),
             18 if !self.o.exact && self.rng.percent(50) => self.power(main),
             18 => self.bits(main),
+            19 => self.copy(main),
+            _ => self.any_row_statement(main),
+        }
+    }
+
+    /// A statement with `op`; any other if `op` has none of its own here.
+    pub fn focused(&mut self, op: Op) {
+        if !self.room() {
+            return;
+        }
+        let main = self.main();
+        match op {
+            Op::Activation => self.activation(main),
+            Op::TensorReduce => self.tensor_reduce(main),
+            Op::TensorTensor => self.tensor_tensor(main),
+            Op::ScalarTensorTensor => self.scalar_tensor_tensor(main),
+            Op::TensorScalar if self.rng.percent(30) => self.bits(main),
+            Op::TensorScalar => self.tensor_scalar(main),
+            Op::TensorScalarReduce => self.tensor_scalar_reduce(main),
+            Op::TensorCopy => self.copy(main),
+            Op::Reciprocal => self.reciprocal(main),
+            Op::AffineSelect => self.affine_select(main),
+            Op::Memset => self.memset(),
+            Op::Iota => self.iota(),
+            Op::NcMatmul => self.matmul(),
+            Op::NcTranspose => self.transpose(),
+            Op::DmaCopy => {
+                self.load();
+            }
+            _ if self.row_statement(op, main.clone()) => {}
             _ => self.copy(main),
         }
     }
@@ -86,7 +116,7 @@ impl Gen<'_> {
     }
 
     /// The destination of an element-wise instruction on `main`: now and then `main` itself.
-    fn result(&mut self, main: &Sel, others: &[&Sel], psum: bool) -> Sel {
+    pub fn result(&mut self, main: &Sel, others: &[&Sel], psum: bool) -> Sel {
         let sources: Vec<usize> = others.iter().map(|s| s.tile).chain([main.tile]).collect();
         let elsewhere = others.iter().all(|s| s.tile != main.tile);
         let float = self.tiles[main.tile].dtype.is_float();
@@ -98,7 +128,7 @@ impl Gen<'_> {
     }
 
     /// Emits an instruction that writes `dst` with magnitudes up to `hi`.
-    fn emit(&mut self, mut data: InstData, dst: Sel, hi: f64) {
+    pub fn emit(&mut self, mut data: InstData, dst: Sel, hi: f64) {
         set(&mut data, "dst", Operand::View(dst.view));
         self.b.inst(data);
         self.wrote(dst.tile, hi);
@@ -172,7 +202,7 @@ impl Gen<'_> {
     }
 
     /// A scalar or per-partition operand, and its bound.
-    fn scalar(&mut self, parts: u32) -> (Operand, f64, Option<Sel>) {
+    pub fn scalar(&mut self, parts: u32) -> (Operand, f64, Option<Sel>) {
         match self.rng.below(10) {
             0..6 => {
                 let x = self.imm();

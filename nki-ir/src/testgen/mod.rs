@@ -14,6 +14,7 @@ mod matmul;
 mod moves;
 mod mutate;
 mod rng;
+mod rows;
 mod shrink;
 mod state;
 mod views;
@@ -24,6 +25,7 @@ pub use rng::Rng;
 pub use shrink::shrink;
 
 use crate::kernel::Kernel;
+use crate::op::Op;
 use crate::target::Target;
 use state::Gen;
 
@@ -48,6 +50,8 @@ pub struct GenOptions {
     pub exact: bool,
     /// Row gathers by an index tile.
     pub dynamic: bool,
+    /// Mostly statements with this instruction.
+    pub focus: Option<Op>,
 }
 
 impl Default for GenOptions {
@@ -60,6 +64,7 @@ impl Default for GenOptions {
             max_depth: 2,
             exact: false,
             dynamic: true,
+            focus: None,
         }
     }
 }

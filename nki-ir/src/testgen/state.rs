@@ -98,12 +98,18 @@ impl<'o> Gen<'o> {
         for _ in 0..statements {
             self.statement(0);
         }
+        if let Some(op) = self.o.focus {
+            self.focused(op);
+        }
         self.close_scope();
         self.b.finish()
     }
 
     /// One statement; `depth` loops are open.
     pub fn statement(&mut self, depth: u32) {
+        if let (Some(op), true) = (self.o.focus, self.o.focus.is_some() && self.rng.percent(50)) {
+            return self.focused(op);
+        }
         match self.rng.below(100) {
             0..14 => {
                 self.load();

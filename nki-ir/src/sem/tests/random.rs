@@ -1,5 +1,8 @@
 //! Random numbers against Marsaglia's definition of XORWOW (isa.md 9.5).
 
+// Indices as in the equations.
+#![allow(clippy::needless_range_loop)]
+
 use super::harness::*;
 use crate::op::Engine;
 use crate::sem::{State, cast};

@@ -1,5 +1,8 @@
 //! Selections, exponentials and the scalar engine's other forms against the equations of isa.md 9.2 and 9.3.
 
+// Indices as in the equations.
+#![allow(clippy::needless_range_loop)]
+
 use super::elementwise::alu_model;
 use super::harness::*;
 use crate::op::ReduceCmd;

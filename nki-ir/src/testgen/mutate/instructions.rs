@@ -34,7 +34,7 @@ pub fn mixed_matmul(e: &mut Edit) -> Option<()> {
 pub fn narrow_vector(e: &mut Edit) -> Option<()> {
     let site = e.operand(|d, spec, _, _| {
         let bits = ["op0", "op1"].iter().any(|o| alu_of(d, o).is_bitvec());
-        spec.kind == OperandKind::ScalarOrVec && spec.name != "bias" && !bits
+        spec.kind == OperandKind::ScalarOrVec && !matches!(spec.name, "bias" | "prob") && !bits
     })?;
     let buf = e.view(site)?.buf;
     e.set_dtype(buf, DType::BF16);

@@ -51,15 +51,17 @@ pub fn short_contraction(e: &mut Edit) -> Option<()> {
 }
 
 pub fn wide_vector(e: &mut Edit) -> Option<()> {
-    widen(e, OperandKind::ScalarOrVec)
+    widen(e, OperandKind::ScalarOrVec, Effect::Read)
 }
 
 pub fn wide_sum(e: &mut Edit) -> Option<()> {
-    widen(e, OperandKind::Vec)
+    widen(e, OperandKind::Vec, Effect::Write)
 }
 
-fn widen(e: &mut Edit, kind: OperandKind) -> Option<()> {
-    let site = e.operand(|_, spec, v, _| spec.kind == kind && slice(v).is_some_and(|a| a.len() == 2))?;
+fn widen(e: &mut Edit, kind: OperandKind, effect: Effect) -> Option<()> {
+    let site = e.operand(|_, spec, v, _| {
+        (spec.kind, spec.effect) == (kind, effect) && slice(v).is_some_and(|a| a.len() == 2)
+    })?;
     let view = e.view(site)?;
     let buf = view.buf;
     let last = &mut slice_mut(view)?[1];
