@@ -30,7 +30,6 @@ mod tensor;
 mod vector;
 
 pub use operand::{IntOrReg, ScalarOrVec, TileOrScalar};
-pub use operand::{IntOrReg, ScalarOrVec};
 pub use register::{RegisterInit, RegisterOp, RegisterSource};
 
 use crate::nc::Nc;
