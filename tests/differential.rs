@@ -130,7 +130,11 @@ fn agree_on(target: Target, cases: u64, first: u64) {
 #[test]
 fn every_way_of_running_agrees_on_each_instruction() {
     let (cases, only) = (number("NKI_OP_CASES", 4), std::env::var("NKI_OP").ok());
-    for op in Op::all().filter(|op| only.as_ref().is_none_or(|o| o == op.name())) {
+    // Registers occur in kernels that are written by hand.
+    for op in Op::all()
+        .filter(|op| op.row().section != "9.7")
+        .filter(|op| only.as_ref().is_none_or(|o| o == op.name()))
+    {
         let has = |t: &Target| op.row().engines_on(t.generation()).next().is_some();
         let targets: Vec<Target> = Target::ALL.into_iter().filter(has).collect();
         let mut executed = 0;

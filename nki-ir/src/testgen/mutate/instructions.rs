@@ -4,7 +4,7 @@ use super::{Edit, on_engine};
 use crate::dtype::DType;
 use crate::entity::{Buf, Inst};
 use crate::kernel::{Accumulate, Attr, InstData, Kernel, Operand, Space};
-use crate::op::{ActFn, AluOp, AttrKind, Effect, Engine, Op, OperandKind, ReduceCmd};
+use crate::op::{ActFn, AluOp, AttrKind, Effect, Engine, Op, OperandKind, ReduceCmd, reduce_command};
 use crate::target::Gen;
 use crate::testgen::state::{attr, set};
 
@@ -197,11 +197,16 @@ pub fn illegal_reduce_cmd(e: &mut Edit) -> Option<()> {
 pub fn unset_reduce(e: &mut Edit) -> Option<()> {
     // The first instruction that uses its engine's registers.
     let op = e.rng.pick(&[Op::Activation, Op::TensorScalarReduce]);
+    let engine = op.row().engines[0].0;
     let uses = |d: &InstData| {
-        d.op == op && value_of(d, "reduce_cmd").is_some_and(|c| *c != Attr::ReduceCmd(ReduceCmd::Idle))
+        let cmd = reduce_command(d.op, &d.attrs);
+        d.op.row().engines[0].0 == engine && cmd.is_some_and(|c| c != ReduceCmd::Idle)
     };
     let inst = e.places.iter().find(|p| p.live && uses(&e.k.insts[p.inst])).map(|p| p.inst)?;
     let data = &mut e.k.insts[inst];
+    if data.op != op {
+        return None;
+    }
     attr(data, "reduce_cmd", Attr::ReduceCmd(ReduceCmd::Reduce));
     if op == Op::TensorScalarReduce {
         set(data, "reduce_init", Operand::None);
