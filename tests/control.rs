@@ -5,7 +5,7 @@ use nki::ir::op::OobMode;
 use nki::ir::{Code, DType, Tensor};
 use nki::prelude::*;
 
-const MODES: [Mode; 3] = [Mode::Eager, Mode::Interp, Mode::Host];
+const MODES: [Mode; 4] = Mode::ALL;
 
 fn floats(shape: &[usize], values: impl IntoIterator<Item = f32>) -> Tensor {
     let values: Vec<f32> = values.into_iter().collect();

@@ -48,6 +48,11 @@ pub(crate) fn overflow(flat: &Flat, inst: u32, sem: Sem) -> Diagnostic {
         .at(&flat.header.locs, flat.loc(inst))
 }
 
+/// The error for a loop whose bound breaks its promise.
+pub(crate) fn bound_error(flat: &Flat, inst: u32, what: String) -> Diagnostic {
+    Diagnostic::error(Code::RuntimeIndex, what).at(&flat.header.locs, flat.loc(inst))
+}
+
 impl<'a> Executor<'a> {
     pub fn new(flat: &'a Flat, budget: u64) -> Executor<'a> {
         Executor {
@@ -161,10 +166,11 @@ impl<'a> Executor<'a> {
             _ => Ok(()),
         };
         match (op, &self.flat.insts[inst as usize].kind) {
-            (CodeOp::ForEnter { exit }, MKind::For { reg, lo, hi, .. }) => {
+            (CodeOp::ForEnter { exit }, MKind::For { reg, lo, hi, max, .. }) => {
                 known(lo)?;
                 known(hi)?;
-                let (lo, hi) = (regs.bound(*lo), regs.bound(*hi));
+                let (lo, hi) =
+                    regs.bounds(*lo, *hi, *max).map_err(|what| bound_error(self.flat, inst, what))?;
                 regs.set(*reg, lo);
                 *pc = if lo < hi { *pc + 1 } else { exit as usize };
             }

@@ -47,7 +47,7 @@ impl Visitor for Functional<'_> {
             (MKind::Compute { .. }, Some(r)) => self.data.compute(STREAM_ENGINES[stream], inst, r, regs)?,
             (MKind::Dma { .. }, Some(r)) => self.data.transfer(inst, r)?,
             (MKind::RegMove { reg, src }, _) => {
-                let value = regs.bound(*src);
+                let value = src.eval(regs);
                 regs.set(*reg, value);
             }
             (MKind::RegLoad { .. } | MKind::RegStore { .. }, _) => self.data.register(stream, inst, regs)?,

@@ -180,8 +180,9 @@ pub enum MKind {
     Dma { op: Op, operands: SmallVec<[MOperand; 4]>, attrs: SmallVec<[Attr; 4]>, queue: u8, dge: DgeMode },
     /// Only waits and signals.
     Sync,
-    /// `for reg in lo..hi step step`, executed by this stream's sequencer.
-    For { reg: SeqReg, lo: MBound, hi: MBound, step: i64, body: Vec<MInst> },
+    /// `for reg in lo..hi step step`, executed by this stream's sequencer. `max` is a promise: a bound in a register is at
+    /// most that, and a start in one at least 0; a run ends where it is broken.
+    For { reg: SeqReg, lo: MBound, hi: MBound, step: i64, max: Option<i64>, body: Vec<MInst> },
     /// `while cond != 0`.
     While { cond: SeqReg, body: Vec<MInst> },
     /// `if cond != 0 { then } else { otherwise }`.
@@ -190,8 +191,8 @@ pub enum MKind {
     RegLoad { reg: SeqReg, src: Access },
     /// The low bits of a register are written to the one element of `dst`.
     RegStore { dst: Access, reg: SeqReg },
-    /// A register takes a constant or another register.
-    RegMove { reg: SeqReg, src: MBound },
+    /// A register takes a constant, another register, or a sum (the sequencer's own arithmetic, machine.md 2.1).
+    RegMove { reg: SeqReg, src: RegAffine },
 }
 
 /// An instruction of a stream. All waits are satisfied before it issues.

@@ -256,14 +256,17 @@ fn loops_on_data() {
         inst(MKind::RegStore { dst: word(64), reg: SeqReg(0) }),
         inst(MKind::If {
             cond: SeqReg(0),
-            then: vec![inst(MKind::RegMove { reg: SeqReg(2), src: MBound::Const(70_000) })],
-            otherwise: vec![inst(MKind::RegMove { reg: SeqReg(2), src: MBound::Const(-5) })],
+            then: vec![inst(MKind::RegMove { reg: SeqReg(2), src: RegAffine::from(70_000) })],
+            otherwise: vec![inst(MKind::RegMove { reg: SeqReg(2), src: RegAffine::from(-5) })],
         }),
         inst(MKind::While {
             cond: SeqReg(0),
             body: vec![
-                inst(MKind::RegMove { reg: SeqReg(2), src: MBound::Reg(SeqReg(0)) }),
-                inst(MKind::RegMove { reg: SeqReg(0), src: MBound::Const(0) }),
+                inst(MKind::RegMove {
+                    reg: SeqReg(2),
+                    src: RegAffine { constant: 0, terms: [(SeqReg(0), 1)].into_iter().collect() },
+                }),
+                inst(MKind::RegMove { reg: SeqReg(0), src: RegAffine::from(0) }),
             ],
         }),
         inst(MKind::RegStore { dst: word(64), reg: SeqReg(2) }).signal(2, 1),
@@ -283,7 +286,7 @@ fn loops_on_data() {
 fn endless_loops_are_given_up() {
     let mut p = program(Target::Trn2);
     *stream(&mut p, Engine::Sync) = vec![
-        inst(MKind::RegMove { reg: SeqReg(0), src: MBound::Const(1) }),
+        inst(MKind::RegMove { reg: SeqReg(0), src: RegAffine::from(1) }),
         inst(MKind::While { cond: SeqReg(0), body: vec![] }),
     ];
     let options = SimOptions { max_instructions: 1000, ..SimOptions::default() };

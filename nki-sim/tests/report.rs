@@ -57,6 +57,7 @@ fn c2() -> Program {
         lo: MBound::Const(0),
         hi: MBound::Const(4),
         step: 1,
+        max: None,
         body: vec![store],
     });
     *stream(&mut p, Engine::Sync) = vec![

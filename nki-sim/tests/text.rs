@@ -118,8 +118,11 @@ fn everything() -> Program {
         compute(Op::Memset, vec![tile(sbuf(I32, 1, 0, 1)), MOperand::Imm(1.0e-40)], &[]),
         inst(MKind::RegLoad { reg: SeqReg(1), src: scalar }),
         inst(MKind::RegStore { dst: sbuf(F32, 1, 0, 1), reg: SeqReg(0) }),
-        inst(MKind::RegMove { reg: SeqReg(1), src: MBound::Const(-7) }),
-        inst(MKind::RegMove { reg: SeqReg(1), src: MBound::Reg(SeqReg(0)) }),
+        inst(MKind::RegMove { reg: SeqReg(1), src: RegAffine::from(-7) }),
+        inst(MKind::RegMove {
+            reg: SeqReg(1),
+            src: RegAffine { constant: 0, terms: [(SeqReg(0), 1)].into_iter().collect() },
+        }),
     ];
     *stream(&mut p, Engine::Sync) = vec![
         nothing(),
@@ -136,6 +139,7 @@ fn everything() -> Program {
                 lo: MBound::Reg(SeqReg(0)),
                 hi: MBound::Const(9),
                 step: 3,
+                max: None,
                 body: vec![nothing()],
             })],
         }),

@@ -271,6 +271,7 @@ fn transfers_semaphores_and_registers() {
         lo: MBound::Const(0),
         hi: MBound::Const(4),
         step: 0,
+        max: None,
         body: vec![],
     }));
     rejects(p, Code::Parameter, "the loop step is 0");

@@ -180,7 +180,7 @@ fn straight_blocks(blocks: &[Block]) -> Vec<std::ops::Range<u32>> {
                 stack.pop();
             }
             Some(Block::Straight(r)) => out.push(r.clone()),
-            Some(Block::Loop(_, body)) => stack.push(body.iter()),
+            Some(block) => stack.extend(block.bodies().into_iter().rev().map(|b| b.iter())),
         }
     }
     out

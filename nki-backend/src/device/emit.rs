@@ -2,12 +2,14 @@
 //! flight at once. A transfer reuses a semaphore only when its issuer knows that the previous transfer on it is complete, so
 //! that a value proves completion whatever order transfers finish in.
 
+mod control;
+
 use crate::device::allocate::Allocation;
-use crate::device::expand::{Block, HardLoop, ItemAccess, Stream};
+use crate::device::expand::{Block, DynamicBounds, HardLoop, ItemAccess, Stream};
 use crate::device::legalise::{Form, IndexKind, Template, ViewForm};
 use crate::device::schedule::{Plan, ring};
 use crate::device::sync::Waits;
-use nki_ir::kernel::Accumulate;
+use nki_ir::kernel::{Accumulate, Bound};
 use nki_ir::{Code, Diagnostic, Diagnostics, Kernel, Loc};
 use nki_sim::program::{
     Access, DynamicAccess, MAccumulate, MBound, MInst, MKind, MOperand, RegAffine, SEMAPHORE_MAX, Sem,
@@ -29,9 +31,13 @@ pub fn bare_operands(t: &Template) -> SmallVec<[MOperand; 4]> {
             Form::None => MOperand::None,
             Form::Imm(x) => MOperand::Imm(*x),
             Form::Int(x) => MOperand::Int(*x),
+            Form::Reg(_) | Form::Index(_) => MOperand::Reg(SeqReg(0)),
             Form::View(v) => {
                 let mut a = bare(v);
-                a.dynamic = v.index.as_ref().map(|i| dynamic(i.kind, bare(&i.view), i.scale));
+                a.dynamic = v.index.as_ref().map(|i| match &i.view {
+                    Some(view) => dynamic(i.kind, bare(view), i.scale),
+                    None => access_at(SeqReg(0), i.scale),
+                });
                 MOperand::Access(a)
             }
         })
@@ -41,10 +47,14 @@ pub fn bare_operands(t: &Template) -> SmallVec<[MOperand; 4]> {
 fn dynamic(kind: IndexKind, index: Access, scale: i64) -> DynamicAccess {
     let index = Box::new(index);
     match kind {
-        IndexKind::Scalar => DynamicAccess::Scalar { index, scale },
+        IndexKind::Scalar | IndexKind::Register(_) => DynamicAccess::Scalar { index, scale },
         IndexKind::Vector => DynamicAccess::Vector { index, scale },
         IndexKind::Indirect => DynamicAccess::Indirect { index },
     }
+}
+
+fn access_at(reg: SeqReg, scale: i64) -> DynamicAccess {
+    DynamicAccess::Register { reg, scale }
 }
 
 fn access(
@@ -94,6 +104,8 @@ pub struct Source<'a> {
 
 /// Emits all blocks.
 pub fn emit(source: &Source<'_>) -> Result<Emitted, Diagnostics> {
+    let loop_registers = source.stream.loops.iter().map(|l| l.depth + 1).max().unwrap_or(0);
+    let (colors, used) = control::colors(source);
     let mut e = Emitter {
         s: source,
         next_block: 0,
@@ -102,7 +114,12 @@ pub fn emit(source: &Source<'_>) -> Result<Emitted, Diagnostics> {
         sems: Vec::new(),
         free: Vec::new(),
         busy: std::collections::VecDeque::new(),
-        barriers: !source.stream.loops.is_empty(),
+        barriers: !source.stream.is_straight(),
+        loop_registers,
+        colors,
+        registers: loop_registers + used,
+        sequencer_sem: [u32::MAX; 5],
+        counters: Vec::new(),
         seen: Vec::new(),
         forced_waits: 0,
         error: None,
@@ -112,8 +129,16 @@ pub fn emit(source: &Source<'_>) -> Result<Emitted, Diagnostics> {
     if let Some(error) = e.error {
         return Err(error.into());
     }
-    let registers = source.stream.loops.iter().map(|l| l.depth + 1).max().unwrap_or(0);
-    Ok(Emitted { streams, semaphores: e.sems.len() as u32, registers, forced_waits: e.forced_waits })
+    // What regions on registers have added is part of what every wait waits for.
+    for (reg, steps) in &e.counters {
+        streams.iter_mut().for_each(|s| add_terms(s, *reg, steps));
+    }
+    Ok(Emitted {
+        streams,
+        semaphores: e.sems.len() as u32,
+        registers: e.registers,
+        forced_waits: e.forced_waits,
+    })
 }
 
 /// A semaphore while emitting. Values leave out the terms of hardware loops, which are added when a loop is closed.
@@ -140,6 +165,16 @@ struct Emitter<'a> {
     seen: Vec<u64>,
     forced_waits: u32,
     error: Option<Diagnostic>,
+    /// Registers that count loops; those of the kernel come behind them.
+    loop_registers: u32,
+    /// By register of the kernel: which of the machine's it is.
+    colors: Vec<u32>,
+    /// Registers taken.
+    registers: u32,
+    /// The semaphore that each sequencer signals itself.
+    sequencer_sem: [u32; 5],
+    /// Registers that count executions of regions, with what one execution adds to each semaphore.
+    counters: Vec<(SeqReg, Vec<u64>)>,
 }
 
 /// How many busy semaphores are examined for reuse before a new one is taken.
@@ -157,7 +192,11 @@ impl Emitter<'_> {
                         self.barrier(out);
                     }
                 }
+                Block::Loop(l, body) if l.dynamic.is_some() => self.dynamic_loop(l, body, out),
                 Block::Loop(l, body) => self.hardware_loop(l, body, out),
+                Block::Register(i) => self.register(*i, out),
+                Block::While(l, body) => self.while_loop(*l, body, out),
+                Block::Branch(l, [then, otherwise]) => self.branch(*l, [then, otherwise], out),
             }
         }
     }
@@ -184,7 +223,7 @@ impl Emitter<'_> {
         for (stream, mut insts) in out.iter_mut().zip(inner) {
             add_terms(&mut insts, reg, &steps);
             let (lo, hi) = (MBound::Const(0), MBound::Const(l.trip as i64));
-            let kind = MKind::For { reg, lo, hi, step: 1, body: insts };
+            let kind = MKind::For { reg, lo, hi, step: 1, max: None, body: insts };
             stream.push(MInst { kind, waits: smallvec![], signals: smallvec![], loc, source: None });
         }
     }
@@ -349,14 +388,9 @@ impl Emitter<'_> {
                 Form::None => MOperand::None,
                 Form::Imm(x) => MOperand::Imm(*x),
                 Form::Int(x) => MOperand::Int(*x),
-                Form::View(v) => {
-                    let mut a = self.physical(v, take());
-                    if let Some(index) = &v.index {
-                        a.dynamic =
-                            Some(dynamic(index.kind, self.physical(&index.view, take()), index.scale));
-                    }
-                    MOperand::Access(a)
-                }
+                Form::Reg(r) => MOperand::Reg(self.seq_reg(*r)),
+                Form::Index(_) => unreachable!("only register instructions take positions"),
+                Form::View(v) => MOperand::Access(self.operand_access(v, &mut take)),
             });
         }
         let attrs = t.attrs.clone();
@@ -366,7 +400,11 @@ impl Emitter<'_> {
         let accumulate = match (item.adds, item.conditional, &t.accumulate) {
             (true, true, Accumulate::UnlessFirst(vars)) => {
                 let loops = self.s.stream.loops.iter().filter(|l| vars.contains(&l.var));
-                MAccumulate::UnlessFirst(loops.map(|l| (SeqReg(l.depth), 0)).collect())
+                let first = |l: &HardLoop| match l.dynamic {
+                    Some(DynamicBounds { lo: Bound::Const(lo), .. }) => lo,
+                    _ => 0,
+                };
+                MAccumulate::UnlessFirst(loops.map(|l| (SeqReg(l.depth), first(l))).collect())
             }
             (true, ..) => MAccumulate::Add,
             (false, ..) => MAccumulate::Overwrite,
@@ -397,14 +435,19 @@ impl Emitter<'_> {
 fn add_terms(insts: &mut [MInst], reg: SeqReg, steps: &[u64]) {
     for inst in insts {
         for w in &mut inst.waits {
-            let step = steps[w.sem.0 as usize];
+            let step = steps.get(w.sem.0 as usize).copied().unwrap_or(0);
             if step != 0 {
                 w.at_least.terms.push((reg, step as i64));
                 w.at_least.terms.sort_unstable();
             }
         }
-        if let MKind::For { body, .. } = &mut inst.kind {
-            add_terms(body, reg, steps);
+        match &mut inst.kind {
+            MKind::For { body, .. } | MKind::While { body, .. } => add_terms(body, reg, steps),
+            MKind::If { then, otherwise, .. } => {
+                add_terms(then, reg, steps);
+                add_terms(otherwise, reg, steps);
+            }
+            _ => {}
         }
     }
 }

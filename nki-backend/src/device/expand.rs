@@ -2,13 +2,14 @@
 //! [`Instance`] of its own. A loop larger than the unroll budget stays a hardware loop: its body is expanded once and its
 //! counter remains a register. Memory per item is a few dozen bytes; everything that iterations share is in the template.
 
-use crate::device::legalise::{Template, ViewForm};
+use crate::device::legalise::{Form, Template, ViewForm};
 use crate::device::options::CompileOptions;
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Accumulate, Bound, BufKind, LoopData, Node};
 use nki_ir::op::Effect;
 use nki_ir::{Affine, Buf, Code, Diagnostic, Diagnostics, Kernel, Loop, Region, Var};
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// No instance, no group.
@@ -58,6 +59,16 @@ pub struct HardLoop {
     pub trip: u64,
     /// Nesting depth, 0 outermost; also the number of the register that counts it.
     pub depth: u32,
+    /// Bounds in registers. The counter is then the variable itself: `lo` is 0 and `step` is 1.
+    pub dynamic: Option<DynamicBounds>,
+}
+
+/// The bounds of a loop of which one is in a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DynamicBounds {
+    pub lo: Bound,
+    pub hi: Bound,
+    pub step: i64,
 }
 
 /// The structure above the items.
@@ -65,6 +76,25 @@ pub struct HardLoop {
 pub enum Block {
     Straight(Range<u32>),
     Loop(HardLoop, Vec<Block>),
+    /// A register instruction.
+    Register(u32),
+    /// A `while` loop.
+    While(Loop, Vec<Block>),
+    /// Both sides of a branch.
+    Branch(Loop, [Vec<Block>; 2]),
+}
+
+impl Block {
+    /// The blocks inside.
+    pub fn bodies(&self) -> SmallVec<[&[Block]; 2]> {
+        match self {
+            Block::Straight(_) | Block::Register(_) => SmallVec::new(),
+            Block::Loop(_, body) | Block::While(_, body) => SmallVec::from_slice(&[body.as_slice()]),
+            Block::Branch(_, [then, otherwise]) => {
+                SmallVec::from_slice(&[then.as_slice(), otherwise.as_slice()])
+            }
+        }
+    }
 }
 
 /// The expanded kernel.
@@ -76,9 +106,15 @@ pub struct Stream {
     pub blocks: Vec<Block>,
     /// Loops kept as hardware loops.
     pub loops: Vec<HardLoop>,
+    /// The values that register instructions take from loop variables, by item; terms in counters are left out.
+    pub positions: BTreeMap<u32, i64>,
 }
 
 impl Stream {
+    /// Whether it is one straight block: no loop is kept, and no register set.
+    pub fn is_straight(&self) -> bool {
+        self.blocks.iter().all(|b| matches!(b, Block::Straight(_)))
+    }
     /// The accesses of item `i`.
     pub fn accesses_of(&self, i: usize) -> &[ItemAccess] {
         let end = self.items.get(i + 1).map_or(self.accesses.len(), |n| n.accesses as usize);
@@ -118,11 +154,13 @@ pub fn expand(
     Ok(e.out)
 }
 
-/// Which loops stay hardware loops: those that unroll to more than `budget` instructions. Sizes are summed from the inside
+/// Which loops stay hardware loops: those that unroll to more than `budget` instructions, and those around loops and branches
+/// on registers, which exist once. Sizes are summed from the inside
 /// out without recursion: `order` lists a region before what is nested in it.
 fn hardware_loops(kernel: &Kernel, budget: u64) -> Vec<bool> {
     let mut hard = vec![false; kernel.loops.len()];
     let mut size = vec![0u64; kernel.regions.len()];
+    let mut dynamic = vec![false; kernel.regions.len()];
     let mut order = vec![kernel.body];
     let mut next = 0;
     while let Some(&region) = order.get(next) {
@@ -143,7 +181,9 @@ fn hardware_loops(kernel: &Kernel, budget: u64) -> Vec<bool> {
                     let data = &kernel.loops[*l];
                     let body = data.regions().iter().fold(0u64, |s, r| s.saturating_add(size[r.index()]));
                     let unrolled = body.saturating_mul(data.trip_count().unwrap_or(1));
-                    hard[l.index()] = unrolled > budget;
+                    let inside = data.regions().iter().any(|r| dynamic[r.index()]);
+                    dynamic[region.index()] |= inside || data.is_dynamic();
+                    hard[l.index()] = unrolled > budget || inside && data.trip_count() != Some(1);
                     if hard[l.index()] { body } else { unrolled }
                 }
             });
@@ -170,6 +210,12 @@ enum Then {
     },
     /// Close a hardware loop whose items began at `.0`; the blocks before it are `.1`.
     Close(HardLoop, u32, Vec<Block>),
+    /// Close a `while` loop, in the same way.
+    CloseWhile(Loop, u32, Vec<Block>),
+    /// Go on with the other side of a branch.
+    Otherwise(Loop, Region, Vec<Block>),
+    /// Close a branch whose first side is `.1`; the blocks before it are `.2`.
+    CloseBranch(Loop, Vec<Block>, Vec<Block>),
     EndGroup,
 }
 
@@ -213,6 +259,22 @@ impl Expander<'_> {
                         blocks.push(Block::Loop(l, body));
                         depth -= 1;
                     }
+                    Then::CloseWhile(l, from, outer) => {
+                        self.close(&mut blocks, &mut begin);
+                        self.extend_lives(from);
+                        let body = std::mem::replace(&mut blocks, outer);
+                        blocks.push(Block::While(l, body));
+                    }
+                    Then::Otherwise(l, otherwise, outer) => {
+                        self.close(&mut blocks, &mut begin);
+                        let then = Then::CloseBranch(l, std::mem::take(&mut blocks), outer);
+                        stack.push(Frame { region: otherwise, node: 0, then });
+                    }
+                    Then::CloseBranch(l, first, outer) => {
+                        self.close(&mut blocks, &mut begin);
+                        let second = std::mem::replace(&mut blocks, outer);
+                        blocks.push(Block::Branch(l, [first, second]));
+                    }
                     Then::Return | Then::Repeat { .. } => {}
                 }
                 continue;
@@ -220,6 +282,12 @@ impl Expander<'_> {
             frame.node += 1;
             match node {
                 Node::Alloc(buf) => self.allocate(buf),
+                Node::Inst(inst) if self.templates[inst.index()].is_register() => {
+                    self.close(&mut blocks, &mut begin);
+                    self.item(inst.0)?;
+                    begin = self.out.items.len() as u32;
+                    blocks.push(Block::Register(begin - 1));
+                }
                 Node::Inst(inst) => self.item(inst.0)?,
                 Node::Loop(l) => match &self.kernel.loops[l] {
                     LoopData::NoReorder { body, .. } => {
@@ -238,7 +306,15 @@ impl Expander<'_> {
                         self.first_turn[var.index()] = true;
                         let then = if self.hard[l.index()] {
                             self.close(&mut blocks, &mut begin);
-                            let hard = HardLoop { source: l, var: *var, lo: *lo, step: *step, trip, depth };
+                            let hard = HardLoop {
+                                source: l,
+                                var: *var,
+                                lo: *lo,
+                                step: *step,
+                                trip,
+                                depth,
+                                dynamic: None,
+                            };
                             depth += 1;
                             // An unrolled loop around it brings it here several times.
                             if !self.out.loops.contains(&hard) {
@@ -254,12 +330,35 @@ impl Expander<'_> {
                         };
                         stack.push(Frame { region: *body, node: 0, then });
                     }
-                    other => {
-                        let text = "the device compiler does not take loops and branches on registers yet";
-                        return Err(Diagnostic::error(Code::Limit, text)
-                            .at(&self.kernel.locs, other.loc())
-                            .help("use a loop with constant bounds")
-                            .into());
+                    &LoopData::For { var, lo, hi, step, body, .. } => {
+                        // A loop that never runs, whatever its registers hold.
+                        if self.kernel.var_range(var).is_none() {
+                            continue;
+                        }
+                        self.close(&mut blocks, &mut begin);
+                        let dynamic = Some(DynamicBounds { lo, hi, step });
+                        let hard = HardLoop { source: l, var, lo: 0, step: 1, trip: 1, depth, dynamic };
+                        depth += 1;
+                        if !self.out.loops.contains(&hard) {
+                            self.out.loops.push(hard);
+                        }
+                        self.hard_vars[var.index()] = true;
+                        self.first_turn[var.index()] = true;
+                        self.values[var.index()] = 0;
+                        let from = self.out.items.len() as u32;
+                        let then = Then::Close(hard, from, std::mem::take(&mut blocks));
+                        stack.push(Frame { region: body, node: 0, then });
+                    }
+                    &LoopData::While { body, .. } => {
+                        self.close(&mut blocks, &mut begin);
+                        let from = self.out.items.len() as u32;
+                        let then = Then::CloseWhile(l, from, std::mem::take(&mut blocks));
+                        stack.push(Frame { region: body, node: 0, then });
+                    }
+                    &LoopData::If { then: first, otherwise, .. } => {
+                        self.close(&mut blocks, &mut begin);
+                        let then = Then::Otherwise(l, otherwise, std::mem::take(&mut blocks));
+                        stack.push(Frame { region: first, node: 0, then });
                     }
                 },
             }
@@ -304,6 +403,9 @@ impl Expander<'_> {
             adds,
             conditional,
         });
+        if let Some(Form::Index(a)) = t.operands.get(1) {
+            self.out.positions.insert(here, self.eval(a));
+        }
         for v in t.views() {
             let access = self.access(v, t)?;
             let i = &mut self.out.instances[access.instance as usize];

@@ -4,12 +4,12 @@
 
 use crate::device::expand::HardLoop;
 use nki_ir::kernel::{Accumulate, Operand};
-use nki_ir::op::{DgeMode, Effect};
+use nki_ir::op::{DgeMode, Effect, TimingClass};
 use nki_ir::target::Gen;
 use nki_ir::view::{AxisSlice, Dynamic};
 use nki_ir::{
     Affine, AluOp, Attr, Buf, Code, DType, Diagnostic, Diagnostics, Dim, Engine, Index, Inst, InstData,
-    Kernel, Loc, Op, Space, Target, View,
+    Kernel, Loc, Op, Reg, Space, Target, View,
 };
 use smallvec::{SmallVec, smallvec};
 
@@ -42,6 +42,9 @@ pub enum Form {
     Imm(f32),
     Int(i64),
     View(Box<ViewForm>),
+    Reg(Reg),
+    /// A position affine in loop variables.
+    Index(Affine),
 }
 
 /// A view as a linear pattern.
@@ -70,14 +73,16 @@ pub struct ViewForm {
 /// A position found at run time: `index · scale` bytes.
 #[derive(Debug)]
 pub struct IndexForm {
-    pub view: Box<ViewForm>,
+    /// The index tile; `None` for a register.
+    pub view: Option<Box<ViewForm>>,
     pub scale: i64,
     pub kind: IndexKind,
 }
 
-/// Mirrors [`Dynamic`] without registers.
+/// Mirrors [`Dynamic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexKind {
+    Register(Reg),
     Scalar,
     Vector,
     Indirect,
@@ -89,7 +94,22 @@ impl Template {
         self.operands
             .iter()
             .filter_map(Form::view)
-            .flat_map(|v| std::iter::once(v).chain(v.index.as_ref().map(|i| &*i.view)))
+            .flat_map(|v| std::iter::once(v).chain(v.index.as_ref().and_then(|i| i.view.as_deref())))
+    }
+    /// Whether it is an instruction of the sequencers on a register.
+    pub fn is_register(&self) -> bool {
+        self.op.row().timing == TimingClass::Register
+    }
+    /// The registers that it reads or writes.
+    pub fn registers(&self) -> impl Iterator<Item = Reg> {
+        self.operands.iter().filter_map(|o| match o {
+            Form::Reg(r) => Some(*r),
+            Form::View(v) => match v.index.as_ref()?.kind {
+                IndexKind::Register(r) => Some(r),
+                _ => None,
+            },
+            _ => None,
+        })
     }
     /// Whether it is a transfer.
     pub fn is_dma(&self) -> bool {
@@ -133,7 +153,8 @@ fn template(
             Operand::None => Form::None,
             Operand::Imm(x) => Form::Imm(*x),
             Operand::Int(x) => Form::Int(*x),
-            Operand::Reg(_) | Operand::Index(_) => return Err(registers(kernel, data.loc)),
+            Operand::Reg(r) => Form::Reg(*r),
+            Operand::Index(a) => Form::Index(a.clone()),
             Operand::View(v) => {
                 Form::View(Box::new(view_form(kernel, v, row.effect(i, &data.attrs), data.loc)?))
             }
@@ -160,14 +181,6 @@ fn template(
         negate_comparison(&mut t.attrs);
     }
     Ok(t)
-}
-
-fn registers(kernel: &Kernel, loc: Loc) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(Code::Limit, "the device compiler does not take operands in registers yet")
-            .at(&kernel.locs, loc)
-            .help("use a position that is affine in loop variables"),
-    )
 }
 
 /// A view as a linear pattern. Failures mean that the kernel has not passed the gate.
@@ -206,16 +219,20 @@ fn view_form(kernel: &Kernel, v: &View, effect: Effect, loc: Loc) -> Result<View
 }
 
 fn index_form(kernel: &Kernel, v: &View, d: &Dynamic, loc: Loc) -> Result<IndexForm, Box<Diagnostic>> {
-    let shape = &kernel.bufs[v.buf].shape;
-    let below = |axis: usize| -> i64 { shape.iter().skip(axis + 1).map(|&n| i64::from(n)).product() };
-    let size = v.dtype.bytes() as i64;
+    let buf = &kernel.bufs[v.buf];
+    let below = |axis: usize| -> i64 { buf.shape.iter().skip(axis + 1).map(|&n| i64::from(n)).product() };
+    // An index counts in the tensor's own elements, however the view reads them (isa.md 3.5.1).
+    let size = buf.dtype.bytes() as i64;
     let (index, scale, kind) = match d {
-        Dynamic::Register { .. } => return Err(registers(kernel, loc)),
+        Dynamic::Register { reg, axis } => {
+            let scale = below(*axis as usize) * size;
+            return Ok(IndexForm { view: None, scale, kind: IndexKind::Register(*reg) });
+        }
         Dynamic::Scalar { index, axis } => (index, below(*axis as usize) * size, IndexKind::Scalar),
         Dynamic::Vector { index } => (index, below(0) * size, IndexKind::Vector),
         Dynamic::Indirect { index } => (index, size, IndexKind::Indirect),
     };
-    Ok(IndexForm { view: Box::new(view_form(kernel, index, Effect::Read, loc)?), scale, kind })
+    Ok(IndexForm { view: Some(Box::new(view_form(kernel, index, Effect::Read, loc)?)), scale, kind })
 }
 
 /// The engine that the instruction runs on, and behind it the other engines that compute the same bits.
@@ -285,7 +302,7 @@ fn transfer(target: Target, t: &Template) -> Transfer {
     };
     if mode == DgeMode::Unknown {
         let hardware = target.generation() >= Gen::Gen3 && !cast;
-        mode = if kinds().any(|k| k != IndexKind::Scalar) {
+        mode = if kinds().any(|k| matches!(k, IndexKind::Vector | IndexKind::Indirect)) {
             DgeMode::Swdge
         } else if kinds().next().is_some() {
             if hardware { DgeMode::Hwdge } else { DgeMode::Swdge }

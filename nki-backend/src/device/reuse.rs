@@ -28,7 +28,7 @@ pub fn reuse_loads(
     stream: &Stream,
     budget: u64,
 ) -> Option<(Stream, Reused)> {
-    if !stream.loops.is_empty() {
+    if !stream.is_straight() {
         return None;
     }
     let pages = pages(kernel, templates, stream);

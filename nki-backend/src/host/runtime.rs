@@ -273,7 +273,7 @@ impl<'a> Context<'a> {
     /// The values of an operand's index.
     fn index(&self, d: &Dynamic, offset: i64) -> Result<Vec<Option<i64>>, Failure> {
         let tile = match &d.index {
-            Index::Register(r) => return Ok(vec![self.register_file.get(*r).copied()]),
+            Index::Register(r) => return Ok(vec![self.register_file.get(*r).copied().filter(|v| *v >= 0)]),
             Index::Scalar(t) | Index::Rows(t) => t,
         };
         let window = self

@@ -61,7 +61,10 @@ impl Machine {
         let mut pattern = pattern(view, buf)?;
         let (axis, index) = match &view.dynamic {
             None => return Ok(Arg::Span(self.span(view, buf, &pattern, 0)?)),
-            Some(Dynamic::Register { reg, axis }) => (*axis, Some(self.register(kernel, *reg)?)),
+            Some(Dynamic::Register { reg, axis }) => {
+                let index = self.register(kernel, *reg)?;
+                (*axis, (index >= 0).then_some(index))
+            }
             Some(Dynamic::Scalar { index, axis }) => {
                 let values = self.indices(kernel, index)?;
                 (*axis, values.first().copied().flatten())

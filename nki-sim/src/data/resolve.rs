@@ -58,15 +58,12 @@ impl Data<'_> {
             MOperand::Access(a) => a,
         };
         let mut place = Place::new(a, regs);
-        match &a.dynamic {
-            None => {}
-            Some(DynamicAccess::Register { reg, scale }) => {
-                place.base = place.base.saturating_add(regs.get(*reg).saturating_mul(*scale));
-            }
+        let (index, scale) = match &a.dynamic {
+            None => (0, 0),
+            Some(DynamicAccess::Register { reg, scale }) => (regs.get(*reg), *scale),
             Some(DynamicAccess::Scalar { index, scale }) => {
                 let values = self.indices(inst, name, index, regs)?;
-                let value = values.first().copied().unwrap_or(0);
-                place.base = place.base.saturating_add(value.saturating_mul(*scale));
+                (values.first().copied().unwrap_or(0), *scale)
             }
             Some(DynamicAccess::Vector { index, scale }) => {
                 let values = self.indices(inst, name, index, regs)?;
@@ -79,8 +76,11 @@ impl Data<'_> {
                 );
                 return Err(self.at(d, inst));
             }
-        }
-        match self.span(a, &place) {
+        };
+        place.base = place.base.saturating_add(index.saturating_mul(scale));
+        // A negative index is outside, even where its address is not (isa.md 3.5.2).
+        let span = if index < 0 { Err(format!("index {index}")) } else { self.span(a, &place) };
+        match span {
             Ok(span) => Ok(Some(Arg::Span(span))),
             Err(_) if skip && a.dynamic.is_some() => Ok(None),
             Err(what) => Err(self.out_of_bounds(inst, name, &what)),
@@ -121,6 +121,14 @@ impl Data<'_> {
         }
         if lo < 0 || hi > i128::from(row) {
             return Err(format!("bytes {lo}..{hi} of a partition, which has {row}"));
+        }
+        // An index that is data stays in its own tile.
+        if let (Some(_), Some(p)) =
+            (&a.dynamic, a.object.and_then(|o| self.flat.header.placements.get(o as usize)))
+            && (lo < p.offset.into() || hi > i128::from(p.offset) + i128::from(p.bytes))
+        {
+            let (lo, hi) = (lo - i128::from(p.offset), hi - i128::from(p.offset));
+            return Err(format!("bytes {lo}..{hi} of a partition of `{}`, which has {}", p.name, p.bytes));
         }
         Ok(place.span(mem, row, 0))
     }
@@ -172,7 +180,8 @@ impl Data<'_> {
         let mut some = None;
         for v in values {
             row.base = base.saturating_add(v.saturating_mul(scale));
-            match self.span(a, &row) {
+            let span = if *v < 0 { Err(format!("row {v}")) } else { self.span(a, &row) };
+            match span {
                 Ok(span) => {
                     starts.push(Some(span.base));
                     some = Some(span);

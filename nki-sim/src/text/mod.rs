@@ -35,10 +35,10 @@
 //! stream    = "stream" engine block                block = "{" {statement} "}"
 //! statement = op [operand,..] ["{" attr,.. "}"] [accumulate] ["queue" int mode] tail
 //!           | "sync" tail
-//!           | "for" reg "in" bound ".." bound ["step" int] tail block
+//!           | "for" reg "in" bound ".." bound ["step" int] ["max" int] tail block
 //!           | "while" reg tail block
 //!           | "if" reg tail block ["else" block]
-//!           | "reg_load" reg "," access tail | "reg_store" access "," reg tail | "reg_move" reg "," bound tail
+//!           | "reg_load" reg "," access tail | "reg_store" access "," reg tail | "reg_move" reg "," affine tail
 //! tail      = ["wait(" sem ">=" affine,.. ")"] ["signal(" sem "+" int,.. ")"] ["source" int] [loc]
 //! operand   = "_" | access | reg | int | float
 //! access    = space "<" dtype ">" "(" [affine "+:" int ","] affine {"," "[" stride "," count "]"} ")" ["of" int] [dynamic]

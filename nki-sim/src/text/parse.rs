@@ -327,7 +327,8 @@ impl Parser<'_> {
                 b.punct("..")?;
                 let hi = b.bound()?;
                 let step = if b.eat_word("step") { b.signed("a step")? } else { 1 };
-                MKind::For { reg, lo, hi, step, body: Vec::new() }
+                let max = if b.eat_word("max") { Some(b.signed("the largest bound")?) } else { None };
+                MKind::For { reg, lo, hi, step, max, body: Vec::new() }
             }
             "while" => MKind::While { cond: b.register()?, body: Vec::new() },
             "if" => MKind::If { cond: b.register()?, then: Vec::new(), otherwise: Vec::new() },
@@ -344,7 +345,7 @@ impl Parser<'_> {
             "reg_move" => {
                 let reg = b.register()?;
                 b.punct(",")?;
-                MKind::RegMove { reg, src: b.bound()? }
+                MKind::RegMove { reg, src: b.affine()? }
             }
             name => match name.parse::<Op>() {
                 Ok(op) => self.operation(op)?,

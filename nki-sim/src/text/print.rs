@@ -164,10 +164,13 @@ impl<'a> Printer<'a> {
                 put!(self.out, " queue {queue} {dge}");
             }
             MKind::Sync => self.out.push_str("sync"),
-            MKind::For { reg, lo, hi, step, .. } => {
+            MKind::For { reg, lo, hi, step, max, .. } => {
                 put!(self.out, "for r{} in {}..{}", reg.0, bound(lo), bound(hi));
                 if *step != 1 {
                     put!(self.out, " step {step}");
+                }
+                if let Some(max) = max {
+                    put!(self.out, " max {max}");
                 }
             }
             MKind::While { cond, .. } => put!(self.out, "while r{}", cond.0),
@@ -181,7 +184,7 @@ impl<'a> Printer<'a> {
                 self.access(dst);
                 put!(self.out, ", r{}", reg.0);
             }
-            MKind::RegMove { reg, src } => put!(self.out, "reg_move r{}, {}", reg.0, bound(src)),
+            MKind::RegMove { reg, src } => put!(self.out, "reg_move r{}, {}", reg.0, affine(src)),
         }
         self.tail(inst);
     }

@@ -115,8 +115,9 @@ impl Machine<'_> {
         let seq = &mut self.sequencers[s];
         let mut jump = |to: u32| seq.pc = to as usize;
         let time = match (op, &node.kind) {
-            (CodeOp::ForEnter { exit }, MKind::For { reg, lo, hi, .. }) => {
-                let (lo, hi) = (seq.regs.bound(*lo), seq.regs.bound(*hi));
+            (CodeOp::ForEnter { exit }, MKind::For { reg, lo, hi, max, .. }) => {
+                let bounds = seq.regs.bounds(*lo, *hi, *max);
+                let (lo, hi) = bounds.map_err(|what| crate::exec::bound_error(self.flat, inst, what))?;
                 seq.regs.set(*reg, lo);
                 if lo < hi {
                     seq.pc += 1;
@@ -198,7 +199,7 @@ impl Machine<'_> {
                     _ => ps(self.k.sync.seq_alu_ns),
                 };
                 if let MKind::RegMove { reg, src } = kind {
-                    let v = self.sequencers[s].regs.bound(*src);
+                    let v = src.eval(&self.sequencers[s].regs);
                     self.sequencers[s].regs.set(*reg, v);
                 }
                 if let MKind::RegLoad { .. } | MKind::RegStore { .. } = kind {

@@ -1,7 +1,7 @@
 //! Instructions against the op table.
 
 use super::{Checker, place, shape};
-use crate::program::{Access, MAccumulate, MBound, MInst, MKind, MOperand, SeqReg};
+use crate::program::{Access, MAccumulate, MInst, MKind, MOperand, SeqReg};
 use nki_ir::diag::{Code, Diagnostic};
 use nki_ir::kernel::{Attr, BufKind, Space};
 use nki_ir::op::{AttrKind, DgeMode, Effect, Engine, Op, OperandKind, OperandSpec, TimingClass};
@@ -76,12 +76,10 @@ pub(super) fn instruction(c: &mut Checker, inst: &MInst) {
         }
         MKind::RegMove { reg, src } => {
             register(c, *reg);
-            match src {
-                MBound::Reg(r) => register(c, *r),
-                MBound::Const(v) if *v < i64::from(i32::MIN) || *v > i64::from(u32::MAX) => {
-                    c.error(Code::Parameter, format!("{v} does not fit a 32-bit register"))
-                }
-                MBound::Const(_) => {}
+            src.terms.iter().for_each(|t| register(c, t.0));
+            let v = src.constant;
+            if v < i64::from(i32::MIN) || v > i64::from(u32::MAX) {
+                c.error(Code::Parameter, format!("{v} does not fit a 32-bit register"));
             }
         }
         MKind::Sync | MKind::For { .. } | MKind::While { .. } | MKind::If { .. } => {}

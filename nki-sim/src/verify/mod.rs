@@ -163,7 +163,7 @@ impl<'a> Checker<'a> {
 
     /// Checks a counted loop and makes its counter's range known inside it.
     fn enter_for(&mut self, inst: &MInst) -> Option<(SeqReg, Option<Range>)> {
-        let MKind::For { reg, lo, hi, step, .. } = &inst.kind else { return None };
+        let MKind::For { reg, lo, hi, step, max, .. } = &inst.kind else { return None };
         form::register(self, *reg);
         for b in [lo, hi] {
             match b {
@@ -183,6 +183,16 @@ impl<'a> Checker<'a> {
         let range = match (lo, hi) {
             (MBound::Const(lo), MBound::Const(hi)) if hi > lo => {
                 Some(Range { first: *lo, last: lo + (hi - 1 - lo) / step * step, step: *step })
+            }
+            // What the promise says; a start that is not known is at least 0.
+            (MBound::Const(lo), MBound::Reg(_)) if max.is_some_and(|max| max > *lo) => {
+                let max = max.unwrap_or(*lo + 1);
+                Some(Range { first: *lo, last: lo + (max - 1 - lo) / step * step, step: *step })
+            }
+            (MBound::Reg(_), hi) if max.is_some_and(|max| max > 0) => {
+                let max = max.unwrap_or(1);
+                let hi = if let MBound::Const(hi) = hi { max.min(*hi).max(1) } else { max };
+                Some(Range { first: 0, last: hi - 1, step: 1 })
             }
             // The body never runs; any value will do.
             (MBound::Const(lo), MBound::Const(_)) => Some(Range { first: *lo, last: *lo, step: *step }),

@@ -4,7 +4,7 @@ use super::{Proof, VerifyOptions};
 use crate::code::{Flat, Regs};
 use crate::exec::{Executor, Stop, Visitor};
 use crate::hazard::{Corrections, MAX_PASSES, Tracker};
-use crate::program::{Access, DynamicAccess, MBound, MKind, MOperand};
+use crate::program::{Access, DynamicAccess, MKind, MOperand};
 use nki_ir::diag::Diagnostics;
 
 /// Races reported at once.
@@ -109,8 +109,8 @@ impl Visitor for Prover<'_> {
         }
         match kind {
             MKind::RegMove { reg, src } => {
-                let from_unknown = matches!(src, MBound::Reg(r) if self.is_unknown(stream, r.0));
-                let value = regs.bound(*src);
+                let from_unknown = src.terms.iter().any(|t| self.is_unknown(stream, t.0.0));
+                let value = src.eval(regs);
                 regs.set(*reg, value);
                 if let Some(u) = self.unknown[stream].get_mut(reg.0 as usize) {
                     *u = from_unknown;

@@ -95,7 +95,14 @@ pub fn inst(kind: MKind) -> MInst {
     MInst { kind, waits: SmallVec::new(), signals: SmallVec::new(), loc: Loc(0), source: None }
 }
 pub fn repeat(reg: u32, lo: i64, hi: i64, body: Vec<MInst>) -> MInst {
-    inst(MKind::For { reg: SeqReg(reg), lo: MBound::Const(lo), hi: MBound::Const(hi), step: 1, body })
+    inst(MKind::For {
+        reg: SeqReg(reg),
+        lo: MBound::Const(lo),
+        hi: MBound::Const(hi),
+        step: 1,
+        max: None,
+        body,
+    })
 }
 
 pub trait InstExt: Sized {
