@@ -121,7 +121,7 @@ fn agree(seed: u64, options: &GenOptions, special: bool) {
 
 fn agree_on(target: Target, cases: u64, first: u64) {
     for seed in first..first + cases {
-        agree(seed, &GenOptions { target, ..GenOptions::default() }, false);
+        agree(seed, &GenOptions { target, control: seed % 2 == 1, ..GenOptions::default() }, false);
     }
 }
 

@@ -103,7 +103,7 @@ impl BufData {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     Const(i64),
-    /// A register's value, promised to be at most `max`, and as a start to be at least 0.
+    /// A register's value: as an end promised to be at most `max`, as a start to be at least 0.
     Reg {
         reg: Reg,
         max: i64,

@@ -210,18 +210,15 @@ impl Regs {
     /// The bounds of a counted loop.
     ///
     /// # Errors
-    /// What is wrong, when one in a register is beyond `max` or a start is negative.
+    /// What is wrong, when an end in a register is beyond `max` or a start in one is negative.
     pub fn bounds(&self, lo: MBound, hi: MBound, max: Option<i64>) -> Result<(i64, i64), String> {
         let (from, to) = (self.bound(lo), self.bound(hi));
         let Some(max) = max else { return Ok((from, to)) };
-        for (bound, value, start) in [(lo, from, true), (hi, to, false)] {
-            let MBound::Reg(r) = bound else { continue };
-            if value > max {
-                return Err(format!("loop bound r{} is {value}, but must be at most {max}", r.0));
-            }
-            if start && value < 0 {
-                return Err(format!("loop start r{} is {value}, but must be at least 0", r.0));
-            }
+        if let (MBound::Reg(r), ..0) = (lo, from) {
+            return Err(format!("loop start r{} is {from}, but must be at least 0", r.0));
+        }
+        if let (MBound::Reg(r), true) = (hi, to > max) {
+            return Err(format!("loop bound r{} is {to}, but must be at most {max}", r.0));
         }
         Ok((from, to))
     }

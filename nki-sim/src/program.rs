@@ -180,7 +180,7 @@ pub enum MKind {
     Dma { op: Op, operands: SmallVec<[MOperand; 4]>, attrs: SmallVec<[Attr; 4]>, queue: u8, dge: DgeMode },
     /// Only waits and signals.
     Sync,
-    /// `for reg in lo..hi step step`, executed by this stream's sequencer. `max` is a promise: a bound in a register is at
+    /// `for reg in lo..hi step step`, executed by this stream's sequencer. `max` is a promise: an end in a register is at
     /// most that, and a start in one at least 0; a run ends where it is broken.
     For { reg: SeqReg, lo: MBound, hi: MBound, step: i64, max: Option<i64>, body: Vec<MInst> },
     /// `while cond != 0`.

@@ -250,8 +250,8 @@ impl Session {
             Bound::Reg { reg, max } => (reg, max),
         };
         let value = self.read_reg(reg)?;
-        if value > max || start && value < 0 {
-            let limit = if value > max { format!("at most {max}") } else { "at least 0".into() };
+        if if start { value < 0 } else { value > max } {
+            let limit = if start { "at least 0".into() } else { format!("at most {max}") };
             let message = format!("loop bound `{}` is {value}, but must be {limit}", self.reg_name(reg));
             let loc = self.loc(place);
             let d = Diagnostic::error(Code::RuntimeIndex, message).at(&self.builder.kernel().locs, loc);

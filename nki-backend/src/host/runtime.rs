@@ -241,8 +241,8 @@ impl<'a> Context<'a> {
         for (bound, value, start) in [(from, lo, true), (to, hi, false)] {
             let Bound::Reg { reg, max } = bound else { continue };
             let limit = match value {
-                v if v > *max => format!("at most {max}"),
                 ..0 if start => "at least 0".to_string(),
+                v if !start && v > *max => format!("at most {max}"),
                 _ => continue,
             };
             let name = &self.kernel.regs[*reg].name;

@@ -246,8 +246,9 @@ impl Walk<'_> {
 
     /// The value of a loop's start; one in a register must not be negative.
     fn start(&self, b: Bound) -> Result<i64, Diagnostic> {
-        let value = self.bound(b)?;
-        if let (Bound::Reg { reg, .. }, ..0) = (b, value) {
+        let Bound::Reg { reg, .. } = b else { return self.bound(b) };
+        let value = self.machine.register(self.kernel, reg)?;
+        if value < 0 {
             let name = self.kernel.regs.get(reg).map_or_else(|| reg.to_string(), |r| r.name.clone());
             let message = format!("loop start `{name}` is {value}, but must be at least 0");
             return Err(Diagnostic::error(Code::RuntimeIndex, message));

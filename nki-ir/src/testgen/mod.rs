@@ -10,6 +10,7 @@
 
 mod arguments;
 mod compute;
+mod control;
 mod matmul;
 mod moves;
 mod mutate;
@@ -52,6 +53,8 @@ pub struct GenOptions {
     pub dynamic: bool,
     /// Mostly statements with this instruction.
     pub focus: Option<Op>,
+    /// Registers, and loops, branches and positions on them.
+    pub control: bool,
 }
 
 impl Default for GenOptions {
@@ -65,6 +68,7 @@ impl Default for GenOptions {
             exact: false,
             dynamic: true,
             focus: None,
+            control: false,
         }
     }
 }

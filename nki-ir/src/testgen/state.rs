@@ -67,6 +67,8 @@ pub struct Gen<'o> {
     /// Tiles of each open region, outermost first.
     pub scopes: Vec<Vec<usize>>,
     pub loops: Vec<OpenLoop>,
+    /// Open regions that may not run, or a number of times that is not known.
+    pub conditional: u32,
     /// Inputs that a load may read again.
     pub inputs: Vec<(Buf, DType, Vec<u32>)>,
     names: u32,
@@ -85,6 +87,7 @@ impl<'o> Gen<'o> {
             tiles: Vec::new(),
             scopes: vec![Vec::new()],
             loops: Vec::new(),
+            conditional: 0,
             inputs: Vec::new(),
             names: 0,
             line: 0,
@@ -109,6 +112,9 @@ impl<'o> Gen<'o> {
     pub fn statement(&mut self, depth: u32) {
         if let (Some(op), true) = (self.o.focus, self.o.focus.is_some() && self.rng.percent(50)) {
             return self.focused(op);
+        }
+        if self.o.control && depth <= self.o.max_depth && self.rng.percent(15) {
+            return self.on_register(depth);
         }
         match self.rng.below(100) {
             0..14 => {
@@ -290,7 +296,8 @@ impl<'o> Gen<'o> {
         let turns: Vec<u32> = self.loops.iter().map(|l| (l.hi - l.lo).max(1) as u32).collect();
         let all = turns.iter().fold(elements, |n, &t| n.saturating_mul(t.into()));
         let indexed = all <= OUTPUT_ELEMENTS && self.rng.percent(90);
-        let whole = self.loops.iter().all(|l| l.last >= l.lo && (!indexed || l.step == 1));
+        let whole =
+            self.conditional == 0 && self.loops.iter().all(|l| l.last >= l.lo && (!indexed || l.step == 1));
         let kind = if whole { BufKind::Output } else { BufKind::InOut };
         let (loc, name) = (self.loc(), self.name("out"));
         let lead = if indexed { turns } else { Vec::new() };

@@ -107,6 +107,7 @@ impl Same<'_> {
             match (m, n) {
                 (Operand::View(v), Operand::View(w)) => eq("view", &self.view(v), w)?,
                 (Operand::Imm(v), Operand::Imm(w)) => eq("immediate", &v.to_bits(), &w.to_bits())?,
+                (Operand::Index(v), Operand::Index(w)) => eq("position", &self.affine(v), w)?,
                 (Operand::Reg(v), Operand::Reg(w)) => eq("register", &self.regs[v], w)?,
                 (m, n) => eq("operand", m, n)?,
             }

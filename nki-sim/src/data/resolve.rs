@@ -79,7 +79,8 @@ impl Data<'_> {
         };
         place.base = place.base.saturating_add(index.saturating_mul(scale));
         // A negative index is outside, even where its address is not (isa.md 3.5.2).
-        let span = if index < 0 { Err(format!("index {index}")) } else { self.span(a, &place) };
+        let span = self.span(a, &place);
+        let span = if index < 0 && span.is_ok() { Err(format!("index {index}")) } else { span };
         match span {
             Ok(span) => Ok(Some(Arg::Span(span))),
             Err(_) if skip && a.dynamic.is_some() => Ok(None),
@@ -180,7 +181,8 @@ impl Data<'_> {
         let mut some = None;
         for v in values {
             row.base = base.saturating_add(v.saturating_mul(scale));
-            let span = if *v < 0 { Err(format!("row {v}")) } else { self.span(a, &row) };
+            let span = self.span(a, &row);
+            let span = if *v < 0 && span.is_ok() { Err(format!("row {v}")) } else { span };
             match span {
                 Ok(span) => {
                     starts.push(Some(span.base));

@@ -164,11 +164,9 @@ impl Emitter<'_> {
                 MBound::Reg(copy)
             }
         };
-        let max = [bounds.lo, bounds.hi].into_iter().filter_map(|b| match b {
-            Bound::Reg { max, .. } => Some(max),
-            Bound::Const(_) => None,
-        });
-        let max = max.max();
+        let max = match bounds.hi {
+            Bound::Reg { max, .. } | Bound::Const(max) => Some(max),
+        };
         let inner = self.region(body, loc);
         for (stream, body) in out.iter_mut().zip(inner) {
             let kind = MKind::For { reg: SeqReg(l.depth), lo, hi, step: bounds.step, max, body };
