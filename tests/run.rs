@@ -98,6 +98,18 @@ unary! {
     number_on_the_left: |x, nc| 1.0 - x, |v| 1.0 - v;
     division: |x, nc| x / 3.0 + 1.0 / (x.abs() + 2), |v| v / 3.0 + 1.0 / (v.abs() + 2.0);
     remainder_has_the_sign_of_the_divisor: |x, nc| x % 0.75, |v| v - (v / 0.75).floor() * 0.75;
+    fmod_has_the_sign_of_the_dividend: |x, nc| x.fmod(0.75), |v| v % 0.75;
+    tangent: |x, nc| (x * 0.7).tan(), |v| (v * 0.7).tan();
+    variance: |x, nc| x * 0.0 + x.var(), |v| row_variance(v);
+    zeros_of_a_shape: |x, nc| x.zeros_like() + x, |v| v;
+    nothing_dropped: |x, nc| x.dropout(0.0), |v| v;
+    everything_dropped: |x, nc| x.dropout(1.0), |_v| 0.0;
+    bits_inverted: |x, nc| (x * 100.0).to::<i32>().invert().to::<f32>(), |v| -(v * 100.0).round_ties_even() - 1.0;
+    random_numbers_are_in_the_unit_interval: |x, nc| {
+        nc.random_seed(3);
+        let u = nc.rand::<f32>(x.dims::<2>());
+        u.greater_equal(0.0).logical_and(u.less(1.0))
+    }, |_v| 1.0;
     scalar_power: |x, nc| (x.abs() + 1.0).power(1.5), |v| (v.abs() + 1.0).powf(1.5);
     negation: |x, nc| -x, |v| -v;
     column_broadcast: |x, nc| x - x.at((.., 0..1)) + x.max() * 0.0, |v| v - column(v);
@@ -113,6 +125,15 @@ fn column(v: f64) -> f64 {
     let x = values(3 * 37, 5);
     let at = x.iter().position(|&w| w == v).unwrap();
     x[at / 37 * 37]
+}
+
+/// Variance of the row of the test tensor in which a value stands.
+fn row_variance(v: f64) -> f64 {
+    let x = values(3 * 37, 5);
+    let start = x.iter().position(|&w| w == v).unwrap() / 37 * 37;
+    let row = &x[start..start + 37];
+    let mean = row.iter().sum::<f64>() / 37.0;
+    row.iter().map(|w| (w - mean) * (w - mean)).sum::<f64>() / 37.0
 }
 
 #[nki::kernel]

@@ -29,6 +29,7 @@ mod select;
 mod tensor;
 mod vector;
 
+pub(crate) use operand::Anchor;
 pub use operand::{IntOrReg, ScalarOrVec, TileOrScalar};
 pub use register::{RegisterInit, RegisterOp, RegisterSource};
 

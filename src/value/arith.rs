@@ -206,10 +206,17 @@ fn divide(trace: TraceId, place: Place, left: Arg, right: Arg, dtype: DType, dst
     binary(trace, place, AluOp::Multiply, left, inverse, dtype, dst)
 }
 
-/// `a - floor(a / b) · b`, the sign of the result being `b`'s.
-fn remainder(trace: TraceId, place: Place, left: Arg, right: Arg, dtype: DType) -> Value {
+/// `a - whole(a / b) · b`. With [`Recorder::floor`] the sign of the result is `b`'s, with [`Recorder::trunc`] `a`'s.
+fn remainder(
+    trace: TraceId,
+    place: Place,
+    left: Arg,
+    right: Arg,
+    dtype: DType,
+    whole: fn(&mut Recorder, Value) -> Value,
+) -> Value {
     let quotient = divide(trace, place, left, right, DType::F32, None);
-    let whole = record(trace, place, |r| r.floor(quotient));
+    let whole = record(trace, place, |r| whole(r, quotient));
     let product = binary(trace, place, AluOp::Multiply, Arg::Tensor(trace, whole), right, DType::F32, None);
     binary(trace, place, AluOp::Subtract, left, Arg::Tensor(trace, product), dtype, None)
 }
@@ -248,7 +255,7 @@ operators! {
     Sub sub => |t, p, l, r, d| binary(t, p, AluOp::Subtract, l, r, d, None);
     Mul mul => |t, p, l, r, d| binary(t, p, AluOp::Multiply, l, r, d, None);
     Div div => |t, p, l, r, d| divide(t, p, l, r, d, None);
-    Rem rem => |t, p, l, r, d| remainder(t, p, l, r, d);
+    Rem rem => |t, p, l, r, d| remainder(t, p, l, r, d, |r, v| r.floor(v));
     BitAnd bitand: Int => |t, p, l, r, d| binary(t, p, AluOp::BitwiseAnd, l, r, d, None);
     BitOr bitor: Int => |t, p, l, r, d| binary(t, p, AluOp::BitwiseOr, l, r, d, None);
     BitXor bitxor: Int => |t, p, l, r, d| binary(t, p, AluOp::BitwiseXor, l, r, d, None);
@@ -327,4 +334,32 @@ methods! {
     logical_xor = LogicalXor;
     /// Raised to a power, on GpSimd.
     power = Power;
+    /// The operand of larger magnitude, with its sign; `other` on ties. trn3 only.
+    abs_max = AbsMax;
+    /// The operand of smaller magnitude, with its sign; `other` on ties. trn3 only.
+    abs_min = AbsMin;
+}
+
+impl<T: Elem, M: OnChip> Tensor<T, M> {
+    /// The remainder with the sign of `self`, C's `fmod`; `%` has the sign of the divisor. Like division it is computed with a
+    /// reciprocal, in float32: for quotients below 2^23.
+    #[track_caller]
+    pub fn fmod(self, other: impl Operable) -> Tile<T> {
+        let place = Location::caller();
+        let v = remainder(self.trace, place, self.__arg(), other.__arg(), T::DTYPE, |r, v| {
+            r.trunc(v, DType::F32)
+        });
+        Tensor::new(self.trace, v.view)
+    }
+}
+
+impl<T: Int, M: OnChip> Tensor<T, M> {
+    /// Every bit inverted.
+    #[track_caller]
+    pub fn invert(self) -> Tile<T> {
+        let v = record(self.trace, Location::caller(), |r| {
+            r.tensor_scalar(AluOp::Invert, self.value(), Operand::None, false, T::DTYPE, None)
+        });
+        Tensor::new(self.trace, v.view)
+    }
 }

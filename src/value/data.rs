@@ -74,4 +74,24 @@ impl<T: Elem, M: OnChip> Tensor<T, M> {
         let v = record(self.trace, Location::caller(), |r| r.copy("copy", self.value(), T::DTYPE));
         Tensor::new(self.trace, v.view)
     }
+    /// A fresh SBUF tile of the same shape and dtype, filled with zeros.
+    #[track_caller]
+    pub fn zeros_like(self) -> Tile<T> {
+        let v = record(self.trace, Location::caller(), |r| {
+            let shape = r.shape(self.value());
+            let out = r.tile("zeros", T::DTYPE, &shape);
+            r.memset(out, 0.0);
+            out
+        });
+        Tensor::new(self.trace, v.view)
+    }
+    /// A fresh SBUF tile of the same shape and dtype, with undefined content.
+    #[track_caller]
+    pub fn empty_like(self) -> Tile<T> {
+        let v = record(self.trace, Location::caller(), |r| {
+            let shape = r.shape(self.value());
+            r.tile("empty", T::DTYPE, &shape)
+        });
+        Tensor::new(self.trace, v.view)
+    }
 }

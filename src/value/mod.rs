@@ -7,6 +7,7 @@
 mod arith;
 mod compose;
 mod data;
+mod random;
 mod record;
 mod reduce;
 mod select;

@@ -65,6 +65,26 @@ impl<T: Elem, M: OnChip> Tensor<T, M> {
         Tensor::new(self.trace, v.view)
     }
 
+    /// Population variance over all free dimensions: statistics of 512 columns at a time, merged.
+    #[track_caller]
+    pub fn var(self) -> Tile<f32> {
+        let v = record(self.trace, Location::caller(), |r| {
+            let x = r.flat_row(self.value());
+            let (p, n) = (r.partitions(x), r.row(x) as u32);
+            let parts = n.div_ceil(512).max(1);
+            let stats = r.tile("statistics", DType::F32, &[p, 6 * parts]);
+            for k in 0..parts {
+                let from = r.columns(x, 512 * k, (n - 512 * k).min(512));
+                let to = r.columns(stats, 6 * k, 6);
+                r.inst(Op::BnStats, &[to, from]);
+            }
+            let both = r.tile("mean_var", DType::F32, &[p, 2]);
+            r.inst(Op::BnAggr, &[both, stats]);
+            r.columns(both, 1, 1)
+        });
+        Tensor::new(self.trace, v.view)
+    }
+
     /// Folds `op` over the last `axes` dimensions into dtype `U`; the others stay.
     #[track_caller]
     pub fn reduce<U: Elem>(self, op: AluOp, axes: usize) -> Tile<U> {

@@ -8,7 +8,7 @@ use crate::space::{OnChip, Sbuf};
 use crate::tensor::{Tensor, Tile};
 use crate::trace::{Place, Session, TraceId, error, same};
 use nki_ir::kernel::Attr;
-use nki_ir::{Affine, AluOp, Code, DType, Index, Op, View};
+use nki_ir::{Affine, AluOp, Code, DType, Op, Operand};
 use std::panic::Location;
 
 /// A position known while tracing, or one in a device loop.
@@ -102,8 +102,7 @@ fn moving(r: &mut Recorder, place: Place) -> i64 {
 }
 
 impl Recorder<'_> {
-    /// Bit-exact selection by masks: `(x & m) | (y & ~m)` on the bits of `x` and `y`, with `m` all ones where the condition
-    /// holds. Exact for infinities and NaN, where arithmetic with 0 and 1 would not be.
+    /// A copy of `y`, overwritten bit for bit with `x` where the condition is not 0 (isa.md section 10).
     pub(crate) fn select(&mut self, condition: Value, x: Value, y: Value) -> Value {
         let (sc, sx, sy) = (self.shape(condition), self.shape(x), self.shape(y));
         if sc != sx || sx != sy {
@@ -111,32 +110,9 @@ impl Recorder<'_> {
             self.report(Code::Shape, message, "give all three the same shape");
             return self.in_sbuf(x);
         }
-        let bits = match x.dtype.bytes() {
-            1 => DType::I8,
-            2 => DType::I16,
-            _ => DType::I32,
-        };
-        // 1 where the condition holds, times -1: all ones.
-        let mask = self.two("mask", condition, (AluOp::NotEqual, 0.0), (AluOp::Multiply, -1.0), bits);
-        let inverse = self.two("inverse_mask", condition, (AluOp::Equal, 0.0), (AluOp::Multiply, -1.0), bits);
-        let (x, y) = (self.in_sbuf(x), self.in_sbuf(y));
-        let chosen = [(x, mask), (y, inverse)].map(|(v, mask)| {
-            let raw = self.reinterpret(v, bits);
-            let out = self.tile("chosen", bits, &sx);
-            self.inst(Op::TensorTensor, &[out, raw, mask]).attr("op", Attr::Alu(AluOp::BitwiseAnd));
-            out
-        });
-        let out = self.tile("select", x.dtype, &sx);
-        let raw = self.reinterpret(out, bits);
-        self.inst(Op::TensorTensor, &[raw, chosen[0], chosen[1]]).attr("op", Attr::Alu(AluOp::BitwiseOr));
+        let mask = self.tensor_scalar(AluOp::NotEqual, condition, Operand::Imm(0.0), false, DType::U8, None);
+        let out = self.copy("select", y, x.dtype);
+        self.inst(Op::TensorCopyPredicated, &[out, x, mask]);
         out
-    }
-
-    /// The same bytes as another dtype of the same width.
-    fn reinterpret(&mut self, v: Value, dtype: DType) -> Value {
-        let view = self.s.view(v.view).clone();
-        let Some(pattern) = view.pattern(self.s.buf_of(v.view)) else { return v };
-        let view = self.s.push_view(View { index: Index::Pattern(pattern), dtype, ..view });
-        Value { view, dtype, ..v }
     }
 }

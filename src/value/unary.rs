@@ -69,6 +69,16 @@ impl Recorder<'_> {
     pub(crate) fn ceil(&mut self, v: Value) -> Value {
         self.corrected(v, AluOp::Less, AluOp::Add)
     }
+    /// Whole numbers towards 0.
+    pub(crate) fn trunc(&mut self, v: Value, dtype: DType) -> Value {
+        let size = self.activation(ActFn::Abs, v, DType::F32);
+        let whole = self.floor(size);
+        let sign = self.activation(ActFn::Sign, v, DType::F32);
+        let shape = self.shape(v);
+        let out = self.tile("trunc", dtype, &shape);
+        self.inst(Op::TensorTensor, &[out, whole, sign]).attr("op", Attr::Alu(AluOp::Multiply));
+        out
+    }
     /// `sin(v + shift)` with the argument brought into [-π, π] first: the engine does not reduce it (isa.md section 5).
     fn sine(&mut self, v: Value, shift: f32, dtype: DType) -> Value {
         let v = self.as_f32(v);
@@ -213,20 +223,24 @@ impl<T: Elem, M: OnChip> Tensor<T, M> {
     /// The whole number next to x towards 0.
     #[track_caller]
     pub fn trunc(self) -> Tile<T> {
-        self.map_at(Location::caller(), |r, v| {
-            let size = r.activation(ActFn::Abs, v, DType::F32);
-            let whole = r.floor(size);
-            let sign = r.activation(ActFn::Sign, v, DType::F32);
-            let shape = r.shape(v);
-            let out = r.tile("trunc", T::DTYPE, &shape);
-            r.inst(Op::TensorTensor, &[out, whole, sign]).attr("op", Attr::Alu(AluOp::Multiply));
-            out
-        })
+        self.map_at(Location::caller(), |r, v| r.trunc(v, T::DTYPE))
     }
     /// Sine of any angle: whole turns are taken off first.
     #[track_caller]
     pub fn sin(self) -> Tile<T> {
         self.map_at(Location::caller(), |r, v| r.sine(v, 0.0, T::DTYPE))
+    }
+    /// Tangent of any angle: the sine times the reciprocal of the cosine.
+    #[track_caller]
+    pub fn tan(self) -> Tile<T> {
+        self.map_at(Location::caller(), |r, v| {
+            let (sine, cosine) = (r.sine(v, 0.0, DType::F32), r.sine(v, FRAC_PI_2, DType::F32));
+            let inverse = r.reciprocal(cosine, DType::F32);
+            let shape = r.shape(v);
+            let out = r.tile("tan", T::DTYPE, &shape);
+            r.inst(Op::TensorTensor, &[out, sine, inverse]).attr("op", Attr::Alu(AluOp::Multiply));
+            out
+        })
     }
     /// Cosine of any angle.
     #[track_caller]

@@ -324,3 +324,24 @@ pub static NOT_CHECKED: &[(&str, &str)] = &[
     ("G18", "shapes, patterns, axes and tile positions are numbers by the types of the IR"),
     ("9.4.3/3", "on_false_value is a float32 by the type of its attribute"),
 ];
+
+/// The numbered checks of a section of isa.md in their order, each with the rule that reports it; `None` for what is not
+/// checked here. A check that another rule covers comes with that rule.
+pub fn of_section(section: &str) -> Vec<(&'static str, Option<&'static Rule>)> {
+    let own = |id: &str| id.strip_prefix(section).is_some_and(|rest| rest.starts_with('/'));
+    let mut out: Vec<(&'static str, Option<&'static Rule>)> =
+        ALL.iter().filter(|r| own(r.id)).map(|r| (r.id, Some(*r))).collect();
+    for (id, by) in COVERED.iter().filter(|c| own(c.0)) {
+        out.push((id, ALL.iter().find(|r| r.id == *by).copied()));
+    }
+    out.extend(NOT_CHECKED.iter().filter(|n| own(n.0)).map(|n| (n.0, None)));
+    let number = |id: &str| id.rsplit('/').next().and_then(|n| n.parse::<u32>().ok());
+    out.sort_by_key(|x| number(x.0));
+    out
+}
+
+/// Rules that hold for every instruction: the generic ones, and those on access patterns, dynamic indices and operators.
+pub fn generic() -> impl Iterator<Item = &'static Rule> {
+    let everywhere = |id: &str| ["G", "3.", "4/"].iter().any(|p| id.starts_with(p));
+    ALL.iter().copied().filter(move |r| everywhere(r.id))
+}

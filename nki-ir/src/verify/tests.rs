@@ -297,6 +297,13 @@ fn ids_are_those_of_the_specification() {
     }
     let missing: Vec<_> = wanted.difference(&known).collect();
     assert!(missing.is_empty(), "rules of isa.md that nothing maps: {missing:?}");
+    // The listing of a section names its checks in order.
+    for (section, n) in counts.into_iter().filter(|c| c.1 > 0) {
+        let mut listed: Vec<&str> = rules::of_section(section).iter().map(|c| c.0).collect();
+        listed.dedup();
+        let wanted: Vec<String> = (1..=n).map(|i| format!("{section}/{i}")).collect();
+        assert_eq!(listed, wanted);
+    }
     let numbered = |id: &&String| id.starts_with('G') || id.starts_with("9.") && !id.starts_with("9.7");
     let extra: Vec<_> = known.iter().filter(numbered).filter(|k| !wanted.contains(*k)).collect();
     assert!(extra.is_empty(), "rules that isa.md does not number: {extra:?}");
