@@ -8,6 +8,7 @@
 mod book;
 
 pub mod add;
+pub mod attention;
 pub mod matmul;
 pub mod mlp;
 pub mod rmsnorm;

@@ -1,0 +1,292 @@
+//! Attention over a whole sequence.
+
+use super::visible::{KeyBlock, Visible};
+use crate::strip::strip;
+use nki::prelude::*;
+use std::ops::Range;
+
+/// What `attention` computes, and how it cuts it.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct AttentionConfig {
+    /// Query `i` sees key `j` only if `j <= i + offset`.
+    #[config(default = false)]
+    pub causal: bool,
+    /// Query `i` sees only the last so many keys up to `i + offset`. Needs `causal`.
+    #[config(default = None)]
+    pub window: Option<usize>,
+    /// Position of the first query among the keys: how many keys came before.
+    #[config(default = 0)]
+    pub offset: usize,
+    /// What the products of queries and keys are multiplied by, more than 0; `1 / √d` unless given.
+    #[config(default = None)]
+    pub scale: Option<f32>,
+    /// Keys of one tile of scores, a multiple of 128.
+    #[config(default = 1024, tune = [256, 512, 1024])]
+    pub keys: usize,
+    /// Keys that are on chip at a time, a multiple of `keys`.
+    #[config(default = 8192)]
+    pub section: usize,
+}
+
+/// Queries of a group: they share what is loaded of a section of keys.
+const GROUP: usize = 2048;
+
+/// `out[h, i, :] = Σ_j softmax_j(scale · q[h, i, :] · k[h / g, j, :]) · v[h / g, j, :]` over the keys `j` that query `i` sees.
+///
+/// `q` and `out` are `[heads, queries, d]`, `k` and `v` `[kv_heads, keys, d]`, with `d` at most 128; `g = heads / kv_heads`
+/// consecutive heads share keys and values. `sink`, `[heads]`, is a logit that takes part in the normalisation and has no value.
+/// Sums, maxima and exponentials are f32; the exponentials are rounded to `T` before the product with `v`.
+#[nki::kernel]
+pub fn attention<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    sink: Option<Hbm<f32>>,
+    cfg: AttentionConfig,
+) -> Hbm<T> {
+    let [heads, queries, d] = q.dims();
+    let [kv_heads, keys, k_d] = k.dims();
+    let v_dims: [usize; 3] = v.dims();
+    ensure!(nc, k_d == d && v_dims == [kv_heads, keys, d]);
+    ensure!(nc, d > 0 && d <= 128 && keys > 0 && kv_heads > 0);
+    ensure!(nc, heads % kv_heads == 0, "every key head serves the same number of query heads");
+    ensure!(nc, cfg.keys > 0 && cfg.keys % 128 == 0 && cfg.section > 0 && cfg.section % cfg.keys == 0);
+    ensure!(nc, cfg.scale.is_none_or(|s| s > 0.0), "the scale is positive");
+    if let Some(window) = cfg.window {
+        ensure!(nc, cfg.causal && window > 0, "a window needs `causal`, and at least one key");
+        ensure!(nc, queries + cfg.offset <= keys, "with a window every query's own key must exist");
+    }
+    let visible = Visible { causal: cfg.causal, window: cfg.window, offset: cfg.offset, keys };
+    let scale = cfg.scale.unwrap_or(1.0 / (d as f32).sqrt());
+    let group = heads / kv_heads;
+    let out = nc.hbm([heads, queries, d]);
+    let (q, result) = (q.split(0, &[kv_heads, group]), out.split(0, &[kv_heads, group]));
+    let sink = sink.map(|s| s.reshape([kv_heads, group, 1]));
+    let masks: Vec<Mask> = visible.masks(queries).into_iter().map(|b| mask(nc, b, cfg.window)).collect();
+    let scores = Scores { visible, scale, keys: cfg.keys, masks };
+    for h in nc.range(kv_heads) {
+        let (k, v) = (k.at((h, .., ..)), v.at((h, .., ..)));
+        // Keys that all fit on chip are loaded once for all the queries of all heads that share them.
+        let whole = (keys <= cfg.section).then(|| section(nc, k, v, 0..keys));
+        for g in nc.range(group) {
+            let sink = sink.map(|s| s.at((h, g..g + 1, ..)));
+            for first in (0..queries).step_by(GROUP) {
+                let rows = first..(first + GROUP).min(queries);
+                let mut states = Vec::new();
+                for row in rows.clone().step_by(128) {
+                    let rows = row..(row + 128).min(rows.end);
+                    states.push(begin(nc, q.at((h, g, rows.clone(), ..)), rows, sink));
+                }
+                let seen = scores.visible.keys_of(rows);
+                for start in (0..keys).step_by(cfg.section) {
+                    let end = (start + cfg.section).min(keys);
+                    if end <= seen.start || start >= seen.end {
+                        continue;
+                    }
+                    let section = whole.clone().unwrap_or_else(|| section(nc, k, v, start..end));
+                    states.iter_mut().for_each(|state| attend(nc, state, &section, &scores));
+                }
+                for state in &states {
+                    finish(nc, result.at((h, g, state.rows.clone(), ..)), state);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// How scores are made: the rule, the scale, and the masks that the rule needs.
+struct Scores {
+    visible: Visible,
+    scale: f32,
+    keys: usize,
+    masks: Vec<Mask>,
+}
+
+/// What is added to a block of scores: 0 where a query sees a key, and so little elsewhere that nothing is left of the
+/// exponential. `unit` is the identity: its product with `hidden` puts the addends where the scores are summed, in PSUM.
+struct Mask {
+    behind: i64,
+    unit: Tile<bf16>,
+    hidden: Tile<bf16>,
+}
+
+/// The mask of a block whose first key is `behind` positions behind the first query's own.
+#[nki::kernel]
+fn mask(nc: Nc, behind: i64, window: Option<usize>) -> Mask {
+    let hidden = nc.sbuf::<bf16>([128, 128]);
+    nc.memset(hidden, 0.0);
+    // Key - query, counted from the block's corner, is at most `behind` ..
+    nc.affine_select(hidden, hidden, HIDDEN, &[[-1, 128]])
+        .offset(behind)
+        .channel_multiplier(1)
+        .cmp_op(Alu::GreaterEqual);
+    if let Some(window) = window {
+        // .. and more than `behind - window`.
+        nc.affine_select(hidden, hidden, HIDDEN, &[[1, 128]])
+            .offset(window as i64 - behind)
+            .channel_multiplier(-1)
+            .cmp_op(Alu::Greater);
+    }
+    let unit = nc.sbuf::<bf16>([128, 128]);
+    nc.memset(unit, 1.0);
+    nc.affine_select(unit, unit, 0.0, &[[-1, 128]]).channel_multiplier(1).cmp_op(Alu::Equal);
+    Mask { behind, unit, hidden }
+}
+
+/// Far below any score, and finite, so that a difference of two is not NaN.
+const HIDDEN: f32 = -1e30;
+
+/// Keys and values on chip: keys transposed, values as strips of 128 rows.
+#[derive(Clone)]
+struct Section<T: Float> {
+    range: Range<usize>,
+    k_t: Tile<T>,
+    v: Tile<T>,
+}
+
+#[nki::kernel]
+fn section<T: Float>(nc: Nc, k: Hbm<T>, v: Hbm<T>, range: Range<usize>) -> Section<T> {
+    let d = k.dim(1);
+    let k_t = nc.sbuf::<T>([d, range.len()]);
+    let k = k.at((range.clone(), ..));
+    for part in nc.tiles(range.len(), 512) {
+        let turned = nc.psum_of::<T>([d, part.len()]);
+        for block in nc.tiles(part, 128) {
+            let rows = nc.load(k.at((block, ..)));
+            nc.nc_transpose(turned.at((.., block.local())), rows);
+        }
+        nc.tensor_copy(k_t.at((.., part)), turned);
+    }
+    let v = strip(nc, v.at((range.clone(), ..)));
+    Section { range, k_t, v }
+}
+
+/// Up to 128 queries on their way: the running maximum of their scaled scores, negated; the sum of exponentials and the
+/// weighted sum of values relative to it.
+struct Rows<T: Float> {
+    rows: Range<usize>,
+    q_t: Tile<T>,
+    neg_max: Tile<f32>,
+    sum: Tile<f32>,
+    acc: Tile<f32>,
+    started: bool,
+}
+
+#[nki::kernel]
+fn begin<T: Float>(nc: Nc, q: Hbm<T>, rows: Range<usize>, sink: Option<Hbm<f32>>) -> Rows<T> {
+    let [n, d] = q.dims();
+    let turned = nc.psum_of::<T>([d, n]);
+    nc.nc_transpose(turned, nc.load(q));
+    let q_t = nc.sbuf::<T>([d, n]);
+    nc.tensor_copy(q_t, turned);
+    let (neg_max, sum) = (nc.sbuf::<f32>([n, 1]), nc.sbuf::<f32>([n, 1]));
+    let acc = nc.sbuf::<f32>([n, d]);
+    if let Some(sink) = sink {
+        // As if a key with this score and a value of zero had come first.
+        nc.tensor_scalar(neg_max, nc.load(sink.broadcast(0, n)), Alu::Multiply, -1.0);
+        nc.memset(sum, 1.0);
+        nc.memset(acc, 0.0);
+    }
+    Rows { rows, q_t, neg_max, sum, acc, started: sink.is_some() }
+}
+
+/// Takes the keys of a section into account.
+#[nki::kernel]
+fn attend<T: Float>(nc: Nc, state: &mut Rows<T>, section: &Section<T>, scores: &Scores) {
+    let blocks = scores.visible.blocks_of(state.rows.clone(), section.range.clone());
+    for chunk in blocks.chunks(scores.keys / 128) {
+        attend_chunk(nc, state, section, chunk, scores);
+        state.started = true;
+    }
+}
+
+/// Takes the keys of one tile of scores into account.
+#[nki::kernel]
+fn attend_chunk<T: Float>(
+    nc: Nc,
+    state: &Rows<T>,
+    section: &Section<T>,
+    chunk: &[KeyBlock],
+    scores: &Scores,
+) {
+    let n = state.q_t.dim(1);
+    let keys = chunk[0].keys.start..chunk[chunk.len() - 1].keys.end;
+    let local = keys.start - section.range.start;
+    let s = nc.psum([n, keys.len()]);
+    for at in (0..keys.len()).step_by(512) {
+        let end = (at + 512).min(keys.len());
+        nc.nc_matmul(s.at((.., at..end)), state.q_t, section.k_t.at((.., local + at..local + end)));
+    }
+    for block in chunk {
+        let Some(mask) = scores.masks.iter().find(|m| Some(m.behind) == block.mask) else { continue };
+        let at = block.keys.start - keys.start;
+        let part = s.at((.., at..at + block.keys.len()));
+        nc.nc_matmul(part, mask.unit.at((0..n, 0..n)), mask.hidden.at((0..n, 0..block.keys.len())))
+            .accumulate(true);
+    }
+    // The maximum so far, negated and scaled.
+    let neg_here = nc.sbuf::<f32>([n, 1]);
+    nc.tensor_reduce(neg_here, Alu::Maximum, s).negate(true);
+    let neg_max = nc.sbuf::<f32>([n, 1]);
+    let scaled = nc.tensor_scalar(neg_max, neg_here, Alu::Multiply, scores.scale);
+    if state.started {
+        scaled.then(Alu::Minimum, state.neg_max);
+    } else {
+        drop(scaled);
+    }
+    let p = nc.sbuf::<T>([n, keys.len()]);
+    let sum = nc.sbuf::<f32>([n, 1]);
+    nc.activation(p, Act::Exp, s).scale(scores.scale).bias(neg_max).reduce(sum);
+    let values = weighted(nc, p, section.v.at((.., local / 128.., ..)));
+    if state.started {
+        // What was summed relative to the old maximum shrinks by exp(old - new).
+        let decay = nc.sbuf::<f32>([n, 1]);
+        nc.activation(decay, Act::Exp, state.neg_max).scale(-1.0).bias(neg_max);
+        nc.scalar_tensor_tensor(state.sum, state.sum, Alu::Multiply, decay, Alu::Add, sum);
+        nc.scalar_tensor_tensor(state.acc, state.acc, Alu::Multiply, decay, Alu::Add, values);
+    } else {
+        nc.tensor_copy(state.sum, sum);
+        nc.tensor_copy(state.acc, values);
+    }
+    nc.tensor_copy(state.neg_max, neg_max);
+}
+
+/// `p · v`, where the keys are on the free axis of `p` and on the partitions of `v`.
+#[nki::kernel]
+fn weighted<T: Float>(nc: Nc, p: Tile<T>, v: Tile<T>) -> Acc {
+    let [n, keys] = p.dims();
+    let out = nc.psum([n, v.dim(2)]);
+    for at in (0..keys).step_by(512) {
+        let part = at..(at + 512).min(keys);
+        // A ragged block has fewer partitions: it is moved by itself.
+        let (full, rest) = (part.len() / 128, part.len() % 128);
+        let turned = nc.sbuf::<T>([part.len().min(128), part.len().div_ceil(128), n]);
+        if full > 0 {
+            let psum = nc.psum_of::<T>([128, full, n]);
+            for b in 0..full {
+                nc.nc_transpose(psum.at((.., b, ..)), p.at((.., at + 128 * b..at + 128 * (b + 1))));
+            }
+            nc.tensor_copy(turned.at((.., 0..full, ..)), psum);
+        }
+        if rest > 0 {
+            let psum = nc.psum_of::<T>([rest, n]);
+            nc.nc_transpose(psum, p.at((.., at + 128 * full..part.end)));
+            nc.tensor_copy(turned.at((0..rest, full, ..)), psum);
+        }
+        for b in 0..part.len().div_ceil(128) {
+            let rows = (part.len() - 128 * b).min(128);
+            nc.nc_matmul(out, turned.at((0..rows, b, ..)), v.at((0..rows, at / 128 + b, ..)));
+        }
+    }
+    out
+}
+
+/// Divides by the sum of the exponentials, which is at least 1: the term of the maximum.
+#[nki::kernel]
+fn finish<T: Float>(nc: Nc, out: Hbm<T>, state: &Rows<T>) {
+    let result = nc.sbuf::<T>(out.shape());
+    nc.tensor_scalar(result, state.acc, Alu::Multiply, state.sum.reciprocal());
+    nc.store(out, result);
+}
