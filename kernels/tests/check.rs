@@ -27,6 +27,11 @@ fn add() {
 }
 
 #[test]
+fn attention() {
+    check("attention");
+}
+
+#[test]
 fn matmul() {
     check("matmul");
 }
@@ -54,5 +59,5 @@ fn mlp() {
 #[test]
 fn no_kernel_is_forgotten() {
     let names: Vec<&str> = Contract::all().iter().map(|c| c.kernel.name).collect();
-    assert_eq!(names, ["add", "matmul", "matmul_blocked", "mlp", "rmsnorm", "softmax"]);
+    assert_eq!(names, ["add", "attention", "matmul", "matmul_blocked", "mlp", "rmsnorm", "softmax"]);
 }

@@ -21,7 +21,7 @@ pub struct AttentionConfig {
     #[config(default = None)]
     pub scale: Option<f32>,
     /// Keys of one tile of scores, a multiple of 128.
-    #[config(default = 1024, tune = [256, 512, 1024])]
+    #[config(default = 512, tune = [256, 512, 1024])]
     pub keys: usize,
     /// Keys that are on chip at a time, a multiple of `keys`.
     #[config(default = 8192)]
@@ -30,6 +30,9 @@ pub struct AttentionConfig {
 
 /// Queries of a group: they share what is loaded of a section of keys.
 const GROUP: usize = 2048;
+
+/// Tiles of queries that advance together: while one waits for its maximum, the other has work for every engine.
+const LANES: usize = 4;
 
 /// `out[h, i, :] = Σ_j softmax_j(scale · q[h, i, :] · k[h / g, j, :]) · v[h / g, j, :]` over the keys `j` that query `i` sees.
 ///
@@ -85,7 +88,7 @@ pub fn attention<T: Float>(
                         continue;
                     }
                     let section = whole.clone().unwrap_or_else(|| section(nc, k, v, start..end));
-                    states.iter_mut().for_each(|state| attend(nc, state, &section, &scores));
+                    states.chunks_mut(LANES).for_each(|lanes| attend(nc, lanes, &section, &scores));
                 }
                 for state in &states {
                     finish(nc, result.at((h, g, state.rows.clone(), ..)), state);
@@ -194,39 +197,57 @@ fn begin<T: Float>(nc: Nc, q: Hbm<T>, rows: Range<usize>, sink: Option<Hbm<f32>>
 
 /// Takes the keys of a section into account.
 #[nki::kernel]
-fn attend<T: Float>(nc: Nc, state: &mut Rows<T>, section: &Section<T>, scores: &Scores) {
-    let blocks = scores.visible.blocks_of(state.rows.clone(), section.range.clone());
-    for chunk in blocks.chunks(scores.keys / 128) {
-        attend_chunk(nc, state, section, chunk, scores);
-        state.started = true;
+fn attend<T: Float>(nc: Nc, lanes: &mut [Rows<T>], section: &Section<T>, scores: &Scores) {
+    let blocks = |state: &Rows<T>| scores.visible.blocks_of(state.rows.clone(), section.range.clone());
+    let blocks: Vec<Vec<KeyBlock>> = lanes.iter().map(blocks).collect();
+    let most = blocks.iter().map(Vec::len).max().unwrap_or(0);
+    let size = scores.keys / 128;
+    for at in (0..most).step_by(size) {
+        let chunks = blocks.iter().map(|b| &b[at.min(b.len())..(at + size).min(b.len())]);
+        let busy: Vec<(&mut Rows<T>, &[KeyBlock])> =
+            lanes.iter_mut().zip(chunks).filter(|(_, chunk)| !chunk.is_empty()).collect();
+        let weights: Vec<Weights<T>> =
+            busy.iter().map(|(state, chunk)| exponentials(nc, state, section, chunk, scores)).collect();
+        for ((state, _), weights) in busy.into_iter().zip(weights) {
+            accumulate(nc, state, section, &weights);
+            state.started = true;
+        }
     }
 }
 
-/// Takes the keys of one tile of scores into account.
+/// Exponentials of one tile of scores.
+struct Weights<T: Float> {
+    /// Position of the first key in its section.
+    first: usize,
+    p: Tile<T>,
+    sum: Tile<f32>,
+    /// The maximum that they are relative to, negated.
+    neg_max: Tile<f32>,
+}
+
+/// The scores of a tile of keys, and their exponentials relative to the maximum so far.
 #[nki::kernel]
-fn attend_chunk<T: Float>(
+fn exponentials<T: Float>(
     nc: Nc,
     state: &Rows<T>,
     section: &Section<T>,
     chunk: &[KeyBlock],
     scores: &Scores,
-) {
+) -> Weights<T> {
     let n = state.q_t.dim(1);
     let keys = chunk[0].keys.start..chunk[chunk.len() - 1].keys.end;
-    let local = keys.start - section.range.start;
+    let first = keys.start - section.range.start;
     let s = nc.psum([n, keys.len()]);
     for at in (0..keys.len()).step_by(512) {
         let end = (at + 512).min(keys.len());
-        nc.nc_matmul(s.at((.., at..end)), state.q_t, section.k_t.at((.., local + at..local + end)));
+        nc.nc_matmul(s.at((.., at..end)), state.q_t, section.k_t.at((.., first + at..first + end)));
     }
     for block in chunk {
         let Some(mask) = scores.masks.iter().find(|m| Some(m.behind) == block.mask) else { continue };
-        let at = block.keys.start - keys.start;
-        let part = s.at((.., at..at + block.keys.len()));
-        nc.nc_matmul(part, mask.unit.at((0..n, 0..n)), mask.hidden.at((0..n, 0..block.keys.len())))
-            .accumulate(true);
+        let (at, len) = (block.keys.start - keys.start, block.keys.len());
+        let (unit, hidden) = (mask.unit.at((0..n, 0..n)), mask.hidden.at((0..n, 0..len)));
+        nc.nc_matmul(s.at((.., at..at + len)), unit, hidden).accumulate(true);
     }
-    // The maximum so far, negated and scaled.
     let neg_here = nc.sbuf::<f32>([n, 1]);
     nc.tensor_reduce(neg_here, Alu::Maximum, s).negate(true);
     let neg_max = nc.sbuf::<f32>([n, 1]);
@@ -239,18 +260,25 @@ fn attend_chunk<T: Float>(
     let p = nc.sbuf::<T>([n, keys.len()]);
     let sum = nc.sbuf::<f32>([n, 1]);
     nc.activation(p, Act::Exp, s).scale(scores.scale).bias(neg_max).reduce(sum);
-    let values = weighted(nc, p, section.v.at((.., local / 128.., ..)));
+    Weights { first, p, sum, neg_max }
+}
+
+/// Adds a tile of keys to what was summed so far.
+#[nki::kernel]
+fn accumulate<T: Float>(nc: Nc, state: &Rows<T>, section: &Section<T>, weights: &Weights<T>) {
+    let Weights { first, p, sum, neg_max } = weights;
+    let values = weighted(nc, *p, section.v.at((.., first / 128.., ..)));
     if state.started {
         // What was summed relative to the old maximum shrinks by exp(old - new).
-        let decay = nc.sbuf::<f32>([n, 1]);
-        nc.activation(decay, Act::Exp, state.neg_max).scale(-1.0).bias(neg_max);
-        nc.scalar_tensor_tensor(state.sum, state.sum, Alu::Multiply, decay, Alu::Add, sum);
+        let decay = nc.sbuf::<f32>([p.dim(0), 1]);
+        nc.activation(decay, Act::Exp, state.neg_max).scale(-1.0).bias(*neg_max);
+        nc.scalar_tensor_tensor(state.sum, state.sum, Alu::Multiply, decay, Alu::Add, *sum);
         nc.scalar_tensor_tensor(state.acc, state.acc, Alu::Multiply, decay, Alu::Add, values);
     } else {
-        nc.tensor_copy(state.sum, sum);
+        nc.tensor_copy(state.sum, *sum);
         nc.tensor_copy(state.acc, values);
     }
-    nc.tensor_copy(state.neg_max, neg_max);
+    nc.tensor_copy(state.neg_max, *neg_max);
 }
 
 /// `p · v`, where the keys are on the free axis of `p` and on the partitions of `v`.

@@ -63,13 +63,15 @@ mod tests {
     #[test]
     fn by_hand() {
         let (q, k, v) = ([0.0, 1.0], [0.0, 3.0f64.ln()], [4.0, 8.0]);
-        assert_eq!(attention(&q, &k, &v, None, &ONE), [6.0, 0.25 * 4.0 + 0.75 * 8.0]);
+        let check = |sink, shape: &Shape, want: [f64; 2]| {
+            let got = attention(&q, &k, &v, sink, shape);
+            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-14), "{got:?} {want:?}");
+        };
+        check(None, &ONE, [6.0, 0.25 * 4.0 + 0.75 * 8.0]);
         let causal = Shape { causal: true, ..ONE };
-        assert_eq!(attention(&q, &k, &v, None, &causal), [4.0, 7.0]);
-        let window = Shape { window: Some(1), ..causal };
-        assert_eq!(attention(&q, &k, &v, None, &window), [4.0, 8.0]);
-        // A sink as heavy as each of the two keys of the first query takes a third.
-        let y = attention(&q, &k, &v, Some(&[0.0]), &ONE);
-        assert!((y[0] - 4.0).abs() < 1e-15, "{y:?}");
+        check(None, &causal, [4.0, 7.0]);
+        check(None, &Shape { window: Some(1), ..causal }, [4.0, 8.0]);
+        // A sink as heavy as one key: weights 1/3, 1/3 and 1/5, 3/5.
+        check(Some(&[0.0]), &ONE, [4.0, 0.2 * 4.0 + 0.6 * 8.0]);
     }
 }

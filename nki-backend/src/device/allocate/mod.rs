@@ -19,7 +19,7 @@ use nki_ir::entity::Entity;
 use nki_ir::target::{PARTITIONS, PSUM_BANK_BYTES, PSUM_BYTES_PER_PARTITION};
 use nki_ir::{Attr, Buf, Code, Diagnostic, Diagnostics, Kernel, Op, Space, Target};
 use nki_sim::program::{HbmTensor, Placement};
-use place::{Request, Spot, place};
+use place::{Request, Spot, place, rotate_banks};
 use smallvec::{SmallVec, smallvec};
 
 /// Where an instance lives.
@@ -285,6 +285,15 @@ impl Pool<'_> {
     fn fill(&mut self, sites: &[Site], shared: Option<Vec<Site>>) -> Result<(), Diagnostics> {
         self.check_manual(sites)?;
         let own = self.fit(sites);
+        if own.as_ref().is_none_or(|o| o.scale < 100) {
+            if self.space == Space::Psum
+                && let Some(spots) = rotate_banks(&self.single(sites, false), self.capacity)
+            {
+                self.out.granted = 0;
+                self.commit_single(sites, &spots);
+                return Ok(());
+            }
+        }
         let other = match (&shared, &own) {
             (Some(sites), Some(own)) if own.scale < 100 => self.fit(sites).filter(|f| f.wealth > own.wealth),
             (Some(sites), None) => self.fit(sites),

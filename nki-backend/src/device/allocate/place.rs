@@ -78,6 +78,30 @@ pub fn place(requests: &[Request], capacity: u32, slack: u32) -> Result<Vec<Spot
     Ok(spots)
 }
 
+/// Gives every request the whole banks that have been free for longest, so that neighbours in program order get different ones
+/// and can overlap. `None` if that does not work out: a request is bound to an address, or too much is live at once.
+pub fn rotate_banks(requests: &[Request], capacity: u32) -> Option<Vec<Spot>> {
+    // By bank: the last item that uses it, plus one.
+    let mut busy = vec![0u64; (capacity / PSUM_BANK_BYTES) as usize];
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|&i| (requests[i].first, i));
+    let mut spots = vec![(0, 0); requests.len()];
+    for i in order {
+        let r = &requests[i];
+        let banks = r.bytes.div_ceil(PSUM_BANK_BYTES).max(1) as usize;
+        let freed = |window: &[u64]| window.iter().copied().max().unwrap_or(0);
+        let windows = busy.windows(banks).map(freed).enumerate();
+        let free = windows.filter(|(_, freed)| *freed <= u64::from(r.first));
+        let (at, _) = free.min_by_key(|&(at, freed)| (freed, at))?;
+        if r.fixed.is_some() {
+            return None;
+        }
+        busy[at..at + banks].fill(u64::from(r.last) + 1);
+        spots[i] = (*r.starts.first()?, at as u32 * PSUM_BANK_BYTES);
+    }
+    Some(spots)
+}
+
 fn find(r: &Request, active: &[Taken], manual: &[Taken], capacity: u32) -> Option<Spot> {
     for &start in &r.starts {
         let end = start + r.partitions;
@@ -163,6 +187,21 @@ mod tests {
             x.starts = smallvec![0, 32];
         }
         assert_eq!(place(&r, 100, 0), Ok(vec![(0, 0), (32, 0)]));
+    }
+
+    #[test]
+    fn banks_rotate_to_the_one_that_is_free_for_longest() {
+        let bank = PSUM_BANK_BYTES;
+        let r = [(0, 1, bank), (2, 3, 2 * bank), (4, 5, bank), (4, 6, 100), (7, 8, bank), (7, 8, bank)];
+        let r: Vec<Request> = r.iter().map(|&(first, last, bytes)| request(first, last, bytes)).collect();
+        let banks =
+            |n: u32| rotate_banks(&r, n * bank).map(|s| s.iter().map(|s| s.1 / bank).collect::<Vec<_>>());
+        assert_eq!(banks(5), Some(vec![0, 1, 3, 4, 0, 1]));
+        assert_eq!(banks(4), Some(vec![0, 1, 3, 0, 1, 2]));
+        assert_eq!(banks(1), None);
+        let mut manual = r.clone();
+        manual[3].fixed = Some((0, 0));
+        assert_eq!(rotate_banks(&manual, 8 * bank), None);
     }
 
     #[test]
