@@ -158,6 +158,13 @@ pub fn activate_affine(
     unsafe { activate_raw(tier, activation, from.as_ptr(), to.as_mut_ptr(), to.len(), Some([scale, bias])) }
 }
 
+/// [`activate_affine`] with the same row as source and target.
+pub fn activate_affine_in_place(tier: Tier, activation: Activation, row: &mut [f32], affine: [f32; 2]) {
+    let p = row.as_mut_ptr();
+    // SAFETY: the row holds `len` elements; reading and writing the same ones is allowed.
+    unsafe { activate_raw(tier, activation, p, p, row.len(), Some(affine)) }
+}
+
 /// [`activate`], or [`activate_affine`] with `Some([scale, bias])`, on addresses.
 ///
 /// # Safety

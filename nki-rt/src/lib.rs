@@ -27,7 +27,9 @@ mod scratch;
 mod simd;
 mod tier;
 
-pub use activation::{Activation, activate, activate_affine, activate_in_place, activate_raw};
+pub use activation::{
+    Activation, activate, activate_affine, activate_affine_in_place, activate_in_place, activate_raw,
+};
 pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_slice_mut};
 pub use binary::{Binary, Input, Operand, binary, binary_in_place, binary_raw};
 pub use convert::{Format, convert, narrow, narrow_raw, widen, widen_raw};

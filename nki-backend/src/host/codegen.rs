@@ -2,8 +2,9 @@
 
 use super::dynamic::Index;
 use super::layout::Layout;
+use super::nest::{Found, Nests};
 use super::poison;
-use super::runtime::{Context, INDEX_OPERANDS, OFFSETS, check_bounds, poison_tile, run_step};
+use super::runtime::{Context, INDEX_OPERANDS, OFFSETS, check_bounds, poison_tile, run_nest, run_step};
 use super::step::{Step, StepArg};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -84,7 +85,7 @@ fn limit(what: impl std::fmt::Display) -> Diagnostics {
 }
 
 /// Compiles a kernel's structure.
-pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step]) -> Result<Code, Diagnostics> {
+pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step], nests: &Nests) -> Result<Code, Diagnostics> {
     let mut module = module(steps.len())?;
     let pointer = module.target_config().pointer_type();
     let signature = |params: &[types::Type], returns: bool| {
@@ -96,21 +97,30 @@ pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step]) -> Result<Code, Di
     let run = signature(&[pointer, types::I32, pointer, types::I32], true);
     let poison = signature(&[pointer, types::I32], false);
     let check = signature(&[pointer, types::I32, types::I64, types::I64], true);
+    let nest = signature(&[pointer, types::I32, pointer], true);
     let entry = signature(&[pointer, types::I64, types::I64], true);
     let run = module.declare_function("run_step", Linkage::Import, &run).map_err(limit)?;
     let poison = module.declare_function("poison_tile", Linkage::Import, &poison).map_err(limit)?;
     let check = module.declare_function("check_bounds", Linkage::Import, &check).map_err(limit)?;
+    let nest = module.declare_function("run_nest", Linkage::Import, &nest).map_err(limit)?;
 
     let mut context = module.make_context();
     let mut builder_context = FunctionBuilderContext::new();
     let mut functions = Vec::new();
     let needs_poison = poison::needed(kernel);
-    for (i, (nodes, parallel)) in segments(kernel).into_iter().enumerate() {
+    for (i, (nodes, parallel)) in segments(kernel, nests).into_iter().enumerate() {
         let id = module.declare_function(&format!("segment{i}"), Linkage::Local, &entry).map_err(limit)?;
         context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), entry.clone());
-        let callees = [run, poison, check].map(|f| module.declare_func_in_func(f, &mut context.func));
-        let mut emitter =
-            Emitter::new(kernel, steps, &needs_poison, &mut context.func, &mut builder_context, callees);
+        let callees = [run, poison, check, nest].map(|f| module.declare_func_in_func(f, &mut context.func));
+        let mut emitter = Emitter::new(
+            kernel,
+            steps,
+            &needs_poison,
+            &mut context.func,
+            &mut builder_context,
+            nests,
+            callees,
+        );
         emitter.segment(nodes, parallel);
         emitter.finish(module.target_config());
         module.define_function(id, &mut context).map_err(|e| limit(format!("{e:?}")))?;
@@ -131,13 +141,18 @@ pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step]) -> Result<Code, Di
 }
 
 /// Cuts the kernel's body into parallel loops and what lies between them.
-fn segments(kernel: &Kernel) -> Vec<(&[Node], Option<Loop>)> {
+fn segments<'a>(kernel: &'a Kernel, nests: &Nests) -> Vec<(&'a [Node], Option<Loop>)> {
     let nodes = &kernel.regions[kernel.body].nodes;
     let mut out = Vec::new();
     let mut start = 0;
+    let mut product_end = 0;
     for (i, node) in nodes.iter().enumerate() {
+        // Products are spread over threads by themselves.
+        if let (true, Some(found)) = (i >= product_end, nests.get(*node)) {
+            product_end = i + found.nodes;
+        }
         let Node::Loop(l) = *node else { continue };
-        if super::parallel::is_parallel(kernel, l) {
+        if i >= product_end && super::parallel::is_parallel(kernel, l) {
             if start < i {
                 out.push((&nodes[start..i], None));
             }
@@ -176,6 +191,7 @@ fn module(steps: usize) -> Result<JITModule, Diagnostics> {
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     builder.symbol("run_step", run_step as *const u8);
     builder.symbol("poison_tile", poison_tile as *const u8);
+    builder.symbol("run_nest", run_nest as *const u8);
     builder.symbol("check_bounds", check_bounds as *const u8);
     Ok(JITModule::new(builder))
 }
@@ -185,6 +201,8 @@ struct Open<'a> {
     nodes: &'a [Node],
     next: usize,
     close: Close,
+    /// Products are not looked for: this is what runs where they cannot be made.
+    plain: bool,
 }
 
 enum Close {
@@ -205,6 +223,10 @@ enum Close {
         other: Option<(Region, Block)>,
         exit: Block,
     },
+    /// Behind the instructions that stand in for products.
+    Join {
+        exit: Block,
+    },
     Nothing,
 }
 
@@ -222,6 +244,8 @@ struct Emitter<'a> {
     poison: &'a [bool],
     poison_tile: FuncRef,
     check_bounds: FuncRef,
+    run_nest: FuncRef,
+    nests: &'a Nests,
     /// The turns that a parallel segment was called for.
     range: (Value, Value),
 }
@@ -233,7 +257,8 @@ impl<'a> Emitter<'a> {
         poison: &'a [bool],
         func: &'a mut Function,
         builder_context: &'a mut FunctionBuilderContext,
-        [run_step, poison_tile, check_bounds]: [FuncRef; 3],
+        nests: &'a Nests,
+        [run_step, poison_tile, check_bounds, run_nest]: [FuncRef; 4],
     ) -> Self {
         let mut b = FunctionBuilder::new(func, builder_context);
         let entry = b.create_block();
@@ -254,6 +279,8 @@ impl<'a> Emitter<'a> {
             run_step,
             poison_tile,
             check_bounds,
+            run_nest,
+            nests,
             pointer,
             context,
             registers,
@@ -275,9 +302,17 @@ impl<'a> Emitter<'a> {
     }
 
     fn segment(&mut self, nodes: &'a [Node], parallel: Option<Loop>) {
-        let mut open = vec![Open { nodes, next: 0, close: Close::Return }];
+        let mut open = vec![Open { nodes, next: 0, close: Close::Return, plain: false }];
         while let Some(top) = open.last_mut() {
             let node = top.nodes.get(top.next).copied();
+            let found = if top.plain { None } else { node.and_then(|n| self.nests.get(n)) };
+            if let Some(found) = found {
+                let nodes = &top.nodes[top.next..top.next + found.nodes];
+                top.next += found.nodes;
+                let exit = self.products(found);
+                open.push(Open { nodes, next: 0, close: Close::Join { exit }, plain: true });
+                continue;
+            }
             top.next += 1;
             match node {
                 Some(Node::Alloc(buf)) => self.alloc(buf.index()),
@@ -316,7 +351,12 @@ impl<'a> Emitter<'a> {
                 let more = self.b.ins().icmp(IntCC::SignedLessThan, i, hi);
                 self.b.ins().brif(more, inside, &[], exit, &[]);
                 self.b.switch_to_block(inside);
-                Open { nodes: self.nodes(body), next: 0, close: Close::For { var: v, step, header, exit } }
+                Open {
+                    nodes: self.nodes(body),
+                    next: 0,
+                    close: Close::For { var: v, step, header, exit },
+                    plain: false,
+                }
             }
             LoopData::While { cond, body, .. } => {
                 let [header, inside, exit] = [(); 3].map(|()| self.b.create_block());
@@ -325,7 +365,7 @@ impl<'a> Emitter<'a> {
                 let c = self.register(cond);
                 self.b.ins().brif(c, inside, &[], exit, &[]);
                 self.b.switch_to_block(inside);
-                Open { nodes: self.nodes(body), next: 0, close: Close::While { header, exit } }
+                Open { nodes: self.nodes(body), next: 0, close: Close::While { header, exit }, plain: false }
             }
             LoopData::If { cond, then, otherwise, .. } => {
                 let [yes, no, exit] = [(); 3].map(|()| self.b.create_block());
@@ -336,10 +376,11 @@ impl<'a> Emitter<'a> {
                     nodes: self.nodes(then),
                     next: 0,
                     close: Close::Branch { other: Some((otherwise, no)), exit },
+                    plain: false,
                 }
             }
             LoopData::NoReorder { body, .. } => {
-                Open { nodes: self.nodes(body), next: 0, close: Close::Nothing }
+                Open { nodes: self.nodes(body), next: 0, close: Close::Nothing, plain: false }
             }
         }
     }
@@ -369,8 +410,13 @@ impl<'a> Emitter<'a> {
                         nodes: self.nodes(region),
                         next: 0,
                         close: Close::Branch { other: None, exit },
+                        plain: false,
                     });
                 }
+                self.b.switch_to_block(exit);
+            }
+            Close::Join { exit } => {
+                self.b.ins().jump(exit, &[]);
                 self.b.switch_to_block(exit);
             }
             Close::Nothing => {}
@@ -471,6 +517,28 @@ impl<'a> Emitter<'a> {
             let index = self.b.ins().iconst(types::I32, buf as i64);
             self.b.ins().call(self.poison_tile, &[self.context, index]);
         }
+    }
+
+    /// Makes the products that were found. What is emitted next runs if one cannot be made; returns the block behind it.
+    fn products(&mut self, found: &Found) -> Block {
+        let [otherwise, exit] = [(); 2].map(|()| self.b.create_block());
+        for index in found.products.clone() {
+            let nest = &self.nests.products[index];
+            for (slot, base) in [&nest.a.base, &nest.b.base, &nest.out.base].into_iter().enumerate() {
+                self.offset(base, slot);
+            }
+            let index = self.b.ins().iconst(types::I32, index as i64);
+            let offsets = self.b.ins().stack_addr(self.pointer, self.offsets, 0);
+            let call = self.b.ins().call(self.run_nest, &[self.context, index, offsets]);
+            let status = self.b.inst_results(call)[0];
+            let next = self.b.create_block();
+            self.b.ins().brif(status, otherwise, &[], next, &[]);
+            self.b.switch_to_block(next);
+        }
+        self.b.ins().jump(exit, &[]);
+        self.b.switch_to_block(otherwise);
+        self.b.set_cold_block(otherwise);
+        exit
     }
 
     /// Stores an operand's offset for the runtime.

@@ -9,6 +9,7 @@ mod codegen;
 mod copy;
 mod dynamic;
 mod layout;
+mod nest;
 mod parallel;
 mod poison;
 mod runtime;
@@ -34,6 +35,7 @@ pub struct HostKernel {
     kernel: Kernel,
     layout: Layout,
     steps: Vec<Step>,
+    nests: nest::Nests,
     code: codegen::Code,
     options: HostOptions,
     pool: Option<rayon::ThreadPool>,
@@ -84,9 +86,10 @@ fn compile_kernel(kernel: Kernel, target: Target, options: &HostOptions) -> Resu
     };
     let layout = Layout::new(&kernel);
     let steps = step::lower(&kernel, &layout, target)?;
-    let code = codegen::emit(&kernel, &layout, &steps)?;
+    let nests = nest::Nests::find(&kernel, &layout);
+    let code = codegen::emit(&kernel, &layout, &steps, &nests)?;
     let (scratch, running, options) = (Mutex::default(), AtomicUsize::new(0), *options);
-    Ok(HostKernel { kernel, layout, steps, code, options, pool, running, scratch })
+    Ok(HostKernel { kernel, layout, steps, nests, code, options, pool, running, scratch })
 }
 
 impl HostKernel {
@@ -136,13 +139,19 @@ impl HostKernel {
         let mut scratch = self.take_scratch();
         let running = self.running.fetch_add(1, Ordering::Relaxed);
         let shared = runtime::Param::writable(scratch.as_bytes_mut());
-        let mut context = Context::new(&self.kernel, &self.layout, &self.steps, &params, shared);
+        let threads = if running == 0 { self.threads() } else { 1 };
+        let parallel = nest::Rayon { pool: self.pool.as_ref(), threads };
+        let program = runtime::Program {
+            kernel: &self.kernel,
+            layout: &self.layout,
+            steps: &self.steps,
+            nests: &self.nests.products,
+        };
+        let mut context = Context::new(program, &params, shared, &parallel);
         let mut fault = None;
         for segment in self.code.segments() {
             fault = match segment.parallel {
-                Some(p) if running == 0 && p.turns > 1 && self.threads() > 1 => {
-                    self.split(&context, segment, p)
-                }
+                Some(p) if p.turns > 1 && threads > 1 => self.split(&context, segment, p),
                 p => {
                     let stopped = segment.call(&mut context, 0, p.map_or(0, |p| p.turns)) != 0;
                     stopped.then(|| context.take_fault())
@@ -247,6 +256,7 @@ impl std::fmt::Debug for HostKernel {
         f.debug_struct("HostKernel")
             .field("kernel", &self.kernel.name)
             .field("steps", &self.steps.len())
+            .field("products", &self.nests.products.len())
             .field("scratch_bytes", &self.layout.scratch_bytes())
             .finish()
     }

@@ -2,13 +2,14 @@
 
 use super::dynamic::{Dynamic, Failure, Index, index_values};
 use super::layout::{Layout, Place};
+use super::nest::{Addresses, Nest};
 use super::step::{Fast, Step, StepArg, Tile};
 use nki_ir::diag::Code;
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Bound, LoopData};
 use nki_ir::sem::{self, Arg, Call, Memory, State};
 use nki_ir::{Buf, DType, Kernel, Loc, Loop};
-use nki_rt::{Combine, Tier, bf16, f16};
+use nki_rt::{Combine, Parallel, Serial, Tier, bf16, f16};
 use smallvec::SmallVec;
 
 /// A parameter's bytes. Raw, because several threads may write disjoint parts of one output.
@@ -36,17 +37,26 @@ pub const OFFSETS: usize = 2 * INDEX_OPERANDS;
 /// Most operands of an instruction, and where the offsets of index tiles begin.
 pub const INDEX_OPERANDS: usize = 16;
 
+/// What a kernel was compiled to, for the runtime.
+#[derive(Clone, Copy)]
+pub struct Program<'a> {
+    pub kernel: &'a Kernel,
+    pub layout: &'a Layout,
+    pub steps: &'a [Step],
+    pub nests: &'a [Nest],
+}
+
 /// One call of a kernel on one thread. Generated code gets its address and reads `registers` only.
 #[repr(C)]
 pub struct Context<'a> {
     /// Address of the register file: one `i64` per virtual register.
     registers: *mut i64,
     register_file: Vec<i64>,
-    kernel: &'a Kernel,
-    layout: &'a Layout,
-    steps: &'a [Step],
+    program: Program<'a>,
     params: &'a [Param],
     scratch: Param,
+    /// Who runs the tasks of a product.
+    parallel: &'a dyn Parallel,
     /// Scratch of this thread's turns, and the byte of the kernel's scratch that it begins at.
     private: Option<(Param, usize)>,
     tier: Tier,
@@ -57,21 +67,19 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A context for one call. `params` and `scratch` point to memory that outlives the context.
     pub fn new(
-        kernel: &'a Kernel,
-        layout: &'a Layout,
-        steps: &'a [Step],
+        program: Program<'a>,
         params: &'a [Param],
         scratch: Param,
+        parallel: &'a dyn Parallel,
     ) -> Self {
-        let mut register_file = vec![0i64; kernel.regs.len()];
+        let mut register_file = vec![0i64; program.kernel.regs.len()];
         Context {
             registers: register_file.as_mut_ptr(),
             register_file,
-            kernel,
-            layout,
-            steps,
+            program,
             params,
             scratch,
+            parallel,
             private: None,
             tier: Tier::best(),
             state: State::default(),
@@ -81,7 +89,7 @@ impl<'a> Context<'a> {
     /// A context for some turns of a parallel loop on another thread: what the turns allocate, from byte `from` of the
     /// scratch memory on, is in `private`.
     pub fn fork(&self, private: &'a mut [u8], from: usize) -> Context<'a> {
-        let mut fork = Context::new(self.kernel, self.layout, self.steps, self.params, self.scratch);
+        let mut fork = Context::new(self.program, self.params, self.scratch, &Serial);
         fork.register_file.copy_from_slice(&self.register_file);
         fork.private = Some((Param::writable(private), from));
         fork
@@ -113,8 +121,35 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Where `reach` bytes from byte `offset` of a buffer on are.
+    fn bytes(&self, place: Place, offset: i64, reach: usize, writable: bool) -> Option<*mut u8> {
+        let (memory, start) = match place {
+            Place::Param(i) => (self.params.get(i)?, 0),
+            Place::Scratch(at) => self.scratch_at(at),
+        };
+        let first = usize::try_from(offset).ok()?.checked_add(start)?;
+        if first.checked_add(reach)? > memory.len || (writable && !memory.writable) {
+            return None;
+        }
+        // SAFETY: `first` is inside the memory.
+        Some(unsafe { memory.data.add(first) })
+    }
+
+    /// Makes product `index`; `None` if it cannot be made here, and then nothing has happened.
+    fn nest(&self, index: usize, offsets: &[i64; 3]) -> Option<()> {
+        let nest = self.program.nests.get(index)?;
+        let at = Addresses {
+            a: self.bytes(nest.a.place, offsets[0], nest.a.reach, false)?,
+            b: self.bytes(nest.b.place, offsets[1], nest.b.reach, false)?,
+            out: self.bytes(nest.out.place, offsets[2], nest.out.reach, true)?,
+        };
+        // SAFETY: `bytes` has checked all three; the result is another buffer than the operands, and buffers that live at the
+        // same time do not overlap.
+        unsafe { nest.run(self.tier, self.parallel, at) }.then_some(())
+    }
+
     fn step(&mut self, index: usize, offsets: &[i64], accumulate: bool) -> Result<(), Failure> {
-        let steps = self.steps;
+        let steps = self.program.steps;
         let step = &steps[index];
         let mut windows: SmallVec<[Param; 5]> = SmallVec::new();
         for (arg, &offset) in step.args.iter().zip(offsets) {
@@ -235,7 +270,8 @@ impl<'a> Context<'a> {
 
     /// Checks what the registers that bound a loop have promised (isa.md 11.3).
     fn check_bounds(&mut self, index: usize, [lo, hi]: [i64; 2]) -> Result<(), Failure> {
-        let Some(LoopData::For { lo: from, hi: to, .. }) = self.kernel.loops.get(Loop::new(index)) else {
+        let Some(LoopData::For { lo: from, hi: to, .. }) = self.program.kernel.loops.get(Loop::new(index))
+        else {
             return Ok(());
         };
         for (bound, value, start) in [(from, lo, true), (to, hi, false)] {
@@ -245,7 +281,7 @@ impl<'a> Context<'a> {
                 v if !start && v > *max => format!("at most {max}"),
                 _ => continue,
             };
-            let name = &self.kernel.regs[*reg].name;
+            let name = &self.program.kernel.regs[*reg].name;
             let message = format!("loop bound `{name}` is {value}, but must be {limit}");
             return Err((Code::RuntimeIndex, message));
         }
@@ -331,10 +367,10 @@ pub unsafe extern "C" fn run_step(
     // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow.
     let context = unsafe { &mut *context };
     let index = index as usize;
-    let Some(step) = context.steps.get(index) else { return 1 };
+    let Some(step) = context.program.steps.get(index) else { return 1 };
     // SAFETY: generated code passes the address of its offsets, of which those that the step needs are stored.
     let offsets = unsafe { std::slice::from_raw_parts(offsets, OFFSETS) };
-    let loc = context.kernel.insts[step.inst].loc;
+    let loc = context.program.kernel.insts[step.inst].loc;
     match context.step(index, offsets, accumulate != 0) {
         Ok(()) => 0,
         Err(fault) => {
@@ -354,11 +390,22 @@ pub unsafe extern "C" fn check_bounds(context: *mut Context<'_>, index: u32, lo:
     match context.check_bounds(index as usize, [lo, hi]) {
         Ok(()) => 0,
         Err(fault) => {
-            let loc = context.kernel.loops[Loop::new(index as usize)].loc();
+            let loc = context.program.kernel.loops[Loop::new(index as usize)].loc();
             context.fault = Some((loc, fault));
             1
         }
     }
+}
+
+/// Makes product `index` with the offsets of its operands and result. Returns 0, or 1 if the instructions must run instead.
+///
+/// # Safety
+/// Called by generated code only: `context` is the address it was given, `offsets` has three values.
+pub unsafe extern "C" fn run_nest(context: *mut Context<'_>, index: u32, offsets: *const i64) -> i32 {
+    // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow, and the address of its
+    // offsets, of which it has stored three.
+    let (context, offsets) = unsafe { (&*context, &*offsets.cast::<[i64; 3]>()) };
+    i32::from(context.nest(index as usize, offsets).is_none())
 }
 
 /// Fills buffer `buf` with the pattern that storage never written reads as.
@@ -369,9 +416,9 @@ pub unsafe extern "C" fn poison_tile(context: *mut Context<'_>, buf: u32) {
     // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow.
     let context = unsafe { &mut *context };
     let buf = Buf::new(buf as usize);
-    let Some(data) = context.kernel.bufs.get(buf) else { return };
-    let Place::Scratch(start) = context.layout.place(buf) else { return };
-    let len = context.layout.row_stride(buf) * data.partitions() as usize;
+    let Some(data) = context.program.kernel.bufs.get(buf) else { return };
+    let Place::Scratch(start) = context.program.layout.place(buf) else { return };
+    let len = context.program.layout.row_stride(buf) * data.partitions() as usize;
     let (memory, start) = context.scratch_at(start);
     if start + len <= memory.len {
         // SAFETY: in bounds of the memory, and the buffer is allocated by the turn that this context runs.

@@ -1,6 +1,7 @@
 //! ALU operators (isa.md section 4): on float32, on raw bits, and on exact 32-bit integers.
 
 use crate::op::AluOp;
+use nki_rt::{Activation, Binary, Operand, Reduction, Tier};
 
 /// `op(a, b)` of an arithmetic operator in float32, one rounding. Unary operators ignore `b`; bitvec operators and
 /// `average`, which have no float32 form, return `a` like `bypass`.
@@ -8,9 +9,21 @@ use crate::op::AluOp;
 /// Choices of isa.md section 4: maximum and minimum propagate NaN and order -0 below +0; comparisons are IEEE 754's and
 /// give 1 or 0; logical operators take NaN as true; abs_max and abs_min return the signed operand, `b` on ties.
 pub fn apply(op: AluOp, a: f32, b: f32) -> f32 {
-    let mut row = [a];
-    apply_row(op, &mut row, Other::Scalar(b), false);
-    row[0]
+    match op {
+        AluOp::Add => a + b,
+        AluOp::Subtract => a - b,
+        AluOp::Multiply => a * b,
+        _ => {
+            let mut row = [a];
+            apply_row(op, &mut row, Other::Scalar(b), false);
+            row[0]
+        }
+    }
+}
+
+/// The larger operand; NaN if either is; +0 above -0.
+pub fn maximum(a: f32, b: f32) -> f32 {
+    apply(AluOp::Maximum, a, b)
 }
 
 /// The other operand of a row.
@@ -22,32 +35,49 @@ pub(crate) enum Other<'a> {
 
 /// `row = op(row, other)`, or `op(other, row)` if `reversed`.
 pub(crate) fn apply_row(op: AluOp, row: &mut [f32], other: Other, reversed: bool) {
-    use AluOp::*;
-    match op {
-        Add => each(row, other, reversed, |a, b| a + b),
-        Subtract => each(row, other, reversed, |a, b| a - b),
-        Multiply => each(row, other, reversed, |a, b| a * b),
-        Maximum => each(row, other, reversed, maximum),
-        Minimum => each(row, other, reversed, minimum),
-        Equal => each(row, other, reversed, |a, b| truth(a == b)),
-        NotEqual => each(row, other, reversed, |a, b| truth(a != b)),
-        Less => each(row, other, reversed, |a, b| truth(a < b)),
-        LessEqual => each(row, other, reversed, |a, b| truth(a <= b)),
-        Greater => each(row, other, reversed, |a, b| truth(a > b)),
-        GreaterEqual => each(row, other, reversed, |a, b| truth(a >= b)),
-        LogicalAnd => each(row, other, reversed, |a, b| truth((a != 0.0) & (b != 0.0))),
-        LogicalOr => each(row, other, reversed, |a, b| truth((a != 0.0) | (b != 0.0))),
-        LogicalXor => each(row, other, reversed, |a, b| truth((a != 0.0) ^ (b != 0.0))),
-        Power => each(row, other, reversed, |a, b| libm::pow(a.into(), b.into()) as f32),
-        AbsMax => each(row, other, reversed, |a, b| by_magnitude(a, b, |x, y| x > y)),
-        AbsMin => each(row, other, reversed, |a, b| by_magnitude(a, b, |x, y| x < y)),
-        Abs => row.iter_mut().for_each(|x| *x = x.abs()),
-        Square => row.iter_mut().for_each(|x| *x *= *x),
-        Relu => row.iter_mut().for_each(|x| *x = maximum(*x, 0.0)),
-        Rsqrt => row.iter_mut().for_each(|x| *x = rsqrt(*x)),
-        Reciprocal => row.iter_mut().for_each(|x| *x = 1.0 / *x),
-        Invert | BitwiseAnd | BitwiseOr | BitwiseXor | LeftShift | RightShift | Average | Bypass => {}
+    if let Some(binary) = row_operation(op) {
+        let other = match other {
+            Other::Scalar(x) => Operand::Scalar(x),
+            Other::Row(row) => Operand::Row(row),
+        };
+        return nki_rt::binary_in_place(Tier::best(), binary, row, other, reversed);
     }
+    use AluOp::*;
+    let function = match op {
+        Power => return each(row, other, reversed, |a, b| libm::pow(a.into(), b.into()) as f32),
+        Abs => Activation::Abs,
+        Square => Activation::Square,
+        Relu => Activation::Relu,
+        Rsqrt => Activation::Rsqrt,
+        Reciprocal => Activation::Reciprocal,
+        _ => return,
+    };
+    nki_rt::activate_in_place(Tier::best(), function, row);
+}
+
+/// The row operation of a binary arithmetic operator, if there is one.
+pub fn row_operation(op: AluOp) -> Option<Binary> {
+    use AluOp::*;
+    Some(match op {
+        Add => Binary::Add,
+        Subtract => Binary::Subtract,
+        Multiply => Binary::Multiply,
+        Maximum => Binary::Maximum,
+        Minimum => Binary::Minimum,
+        Equal => Binary::Equal,
+        NotEqual => Binary::NotEqual,
+        Less => Binary::Less,
+        LessEqual => Binary::LessEqual,
+        Greater => Binary::Greater,
+        GreaterEqual => Binary::GreaterEqual,
+        LogicalAnd => Binary::LogicalAnd,
+        LogicalOr => Binary::LogicalOr,
+        LogicalXor => Binary::LogicalXor,
+        AbsMax => Binary::AbsMax,
+        AbsMin => Binary::AbsMin,
+        Power | Abs | Square | Relu | Rsqrt | Reciprocal | Average | Bypass => return None,
+        Invert | BitwiseAnd | BitwiseOr | BitwiseXor | LeftShift | RightShift => return None,
+    })
 }
 
 #[inline(always)]
@@ -69,8 +99,8 @@ pub(crate) fn fold(op: AluOp, acc: f32, values: &[f32]) -> f32 {
         Subtract => values.iter().fold(acc, |a, v| a - v),
         Multiply => values.iter().fold(acc, |a, v| a * v),
         // Associative and commutative to the last bit but for a NaN's payload, which never reaches memory.
-        Maximum => extreme(acc, values, maximum),
-        Minimum => extreme(acc, values, minimum),
+        Maximum => nki_rt::fold(Tier::best(), Reduction::Maximum, acc, values),
+        Minimum => nki_rt::fold(Tier::best(), Reduction::Minimum, acc, values),
         LogicalAnd => over(|a, v| apply(LogicalAnd, a, v)),
         LogicalOr => over(|a, v| apply(LogicalOr, a, v)),
         LogicalXor => over(|a, v| apply(LogicalXor, a, v)),
@@ -78,58 +108,6 @@ pub(crate) fn fold(op: AluOp, acc: f32, values: &[f32]) -> f32 {
         AbsMin => over(|a, v| apply(AbsMin, a, v)),
         _ => values.iter().fold(acc, |a, &v| apply(op, a, v)),
     }
-}
-
-/// A fold whose order does not matter, in independent lanes.
-#[inline(always)]
-fn extreme(acc: f32, values: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let (chunks, rest) = values.as_chunks::<16>();
-    let mut lanes = [acc; 16];
-    for chunk in chunks {
-        for (l, v) in lanes.iter_mut().zip(chunk) {
-            *l = f(*l, *v);
-        }
-    }
-    lanes.iter().chain(rest).fold(acc, |a, &v| f(a, v))
-}
-
-#[inline(always)]
-fn truth(b: bool) -> f32 {
-    f32::from(u8::from(b))
-}
-
-/// The larger operand; NaN if either is; +0 above -0.
-#[inline(always)]
-pub(crate) fn maximum(a: f32, b: f32) -> f32 {
-    // Equal operands differ at most in the sign of zero.
-    let equal = f32::from_bits(a.to_bits() & b.to_bits());
-    pick(a, b, a > b, equal)
-}
-
-/// The smaller operand; NaN if either is; -0 below +0.
-#[inline(always)]
-pub(crate) fn minimum(a: f32, b: f32) -> f32 {
-    let equal = f32::from_bits(a.to_bits() | b.to_bits());
-    pick(a, b, a < b, equal)
-}
-
-#[inline(always)]
-fn pick(a: f32, b: f32, first: bool, equal: f32) -> f32 {
-    let ordered = if first { a } else { b };
-    let ordered = if a == b { equal } else { ordered };
-    if a.is_nan() | b.is_nan() { f32::NAN } else { ordered }
-}
-
-#[inline(always)]
-fn by_magnitude(a: f32, b: f32, first: impl Fn(f32, f32) -> bool) -> f32 {
-    let chosen = if first(a.abs(), b.abs()) { a } else { b };
-    if a.is_nan() | b.is_nan() { f32::NAN } else { chosen }
-}
-
-/// 1/sqrt(x), computed in float64 and rounded once.
-#[inline(always)]
-pub(crate) fn rsqrt(x: f32) -> f32 {
-    (1.0 / f64::from(x).sqrt()) as f32
 }
 
 /// A bitvec operator on raw bits of `width` bytes, zero-extended. Shifts are logical; counts of the width or more give 0.

@@ -107,7 +107,7 @@ impl<T: Element> Block<'_, T> {
                     let to = own.numbers().as_mut_ptr();
                     // SAFETY: the columns of the part, and room for them.
                     unsafe {
-                        let from = side.part(col..col + part.cols);
+                        let from = side.part(col..col + part.cols).at_step(step.rows.start, gemm.k_step);
                         T::pack(gemm.tier, PackStrips { from, step, pairs, width, to });
                     }
                     to.cast_const()

@@ -170,8 +170,8 @@ pub fn matmul_fast(tier: Tier, a: MatRef<bf16>, b: MatRef<bf16>, mut c: MatMut<f
     }
     let (k, m, n) = (a.rows(), a.cols(), b.cols());
     assert!(b.rows() == k && c.rows() == m && c.cols() == n, "[{k}, {m}]ᵀ · [{}, {n}]", b.rows());
-    let a = Side { data: a.as_ptr(), len: m, along: 1, k: a.stride() };
-    let b = Side { data: b.as_ptr(), len: n, along: 1, k: b.stride() };
+    let a = Side { data: a.as_ptr(), len: m, along: 1, k: a.stride(), step: None };
+    let b = Side { data: b.as_ptr(), len: n, along: 1, k: b.stride(), step: None };
     let to = Destination::Memory { data: c.as_mut_ptr(), stride: c.stride(), combine };
     let gemm = Gemm { k_step: k.max(1), fast: true, ..Gemm::new(tier) };
     // SAFETY: the views prove that all elements are in bounds, and c is borrowed uniquely.
@@ -198,8 +198,11 @@ pub struct Side<T> {
     pub len: usize,
     /// Distance between rows of `a`, columns of `b`, in elements.
     pub along: usize,
-    /// Distance between neighbours along K, in elements.
+    /// Distance between neighbours along K, in elements; inside a step of K if `step` is given.
     pub k: usize,
+    /// Distance from the start of a step of K to that of the next one, if it is not `k` times the length of a step:
+    /// for operands that lie in pieces of a step.
+    pub step: Option<usize>,
 }
 
 impl<T> Clone for Side<T> {
@@ -215,7 +218,23 @@ unsafe impl<T: Sync> Sync for Side<T> {}
 
 impl<T> Side<T> {
     fn rows(view: &StridedRef<T>) -> Self {
-        Side { data: view.as_ptr(), len: view.shape()[0], along: view.strides()[0], k: view.strides()[1] }
+        let ([len, _], [along, k]) = (view.shape(), view.strides());
+        Side { data: view.as_ptr(), len, along, k, step: None }
+    }
+
+    /// Address of element `row` of K as if all of K were as far apart as inside the step that begins at `start`; only
+    /// that step's elements may be read there.
+    fn step_base(&self, start: usize, k_step: usize) -> *const T {
+        match self.step {
+            None => self.data,
+            // Wrapping: the address of row 0 need not exist.
+            Some(step) => self.data.wrapping_add(start / k_step * step).wrapping_sub(start * self.k),
+        }
+    }
+
+    /// The operand as the step that begins at row `start` of K sees it.
+    fn at_step(self, start: usize, k_step: usize) -> Self {
+        Side { data: self.step_base(start, k_step), step: None, ..self }
     }
 
     /// # Safety

@@ -106,7 +106,7 @@ impl Packing {
                 T::pack(
                     gemm.tier,
                     PackStrips {
-                        from: from.part(columns),
+                        from: from.part(columns).at_step(step.rows.start, this.steps.step),
                         step,
                         pairs: this.steps.pairs,
                         width: this.width,
@@ -238,7 +238,8 @@ unsafe fn pack_column_pairs<S: Simd, T: Element>(s: S, job: &PackStrips<T>) {
     let first = from.data.wrapping_add(step.rows.start * from.k).cast::<u16>();
     let mut by_hand = 0;
     if from.k == 1 && from.along.is_multiple_of(2) {
-        let words = Side { data: first.cast::<f32>(), len: from.len, along: from.along / 2, k: 1 };
+        let words =
+            Side { data: first.cast::<f32>(), len: from.len, along: from.along / 2, k: 1, step: None };
         // SAFETY: `whole` pairs of every column are readable.
         unsafe { turn::<S, f32>(s, job, words, 0..whole) }
         by_hand = whole;

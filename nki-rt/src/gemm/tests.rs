@@ -1,8 +1,8 @@
 //! Whole products against their definition, bit for bit, on every tier and number of threads.
 
 use crate::{
-    Combine, Element, Gemm, MatMut, MatRef, Parallel, Serial, StridedRef, Threads, Tier, bf16, f16, matmul,
-    matmul_fast,
+    Combine, Destination, Element, Gemm, MatMut, MatRef, Parallel, Serial, Side, StridedRef, Threads, Tier,
+    bf16, f16, matmul, matmul_fast,
 };
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -179,6 +179,43 @@ fn pair_products_stay_close() {
         for (fast, exact) in run(true).iter().zip(run(false)) {
             // 257 sums of products below 1/4, each step rounded twice.
             assert!((fast - exact).abs() <= 257.0 * 20.0 * f32::EPSILON, "{tier}: {fast} and {exact}");
+        }
+    }
+}
+
+/// An operand that lies in pieces of a step of K gives the product of the same numbers without gaps.
+#[test]
+fn operands_may_lie_in_pieces_of_a_step() {
+    let (k, k_step) = (23, 8);
+    for (m, n) in [(1, 40), (3, 5), (7, 33), (200, 17)] {
+        let a: Vec<f32> = (0..m * k).map(|i| number(1, i)).collect();
+        let b: Vec<f32> = (0..k * n).map(|i| number(2, i)).collect();
+        // Row p of step s of K at s * width + p * (3 * width + 5), as on chip.
+        let pieces = |from: &[f32], width: usize| {
+            let mut to = vec![f32::NAN; 8 * (3 * width + 5)];
+            for row in 0..k {
+                let at = row / k_step * width + row % k_step * (3 * width + 5);
+                to[at..at + width].copy_from_slice(&from[row * width..][..width]);
+            }
+            to
+        };
+        let (pa, pb) = (pieces(&a, m), pieces(&b, n));
+        for tier in Tier::available() {
+            let gemm = Gemm { k_step, ..Gemm::new(tier) };
+            let (mut want, mut got) = (vec![0.0f32; m * n], vec![0.0f32; m * n]);
+            let (av, bv) = (StridedRef::row_major(&a, k, m).transposed(), StridedRef::row_major(&b, k, n));
+            gemm.run(av, bv, MatMut::dense(&mut want, m, n), Combine::Overwrite);
+            let side = |data: &[f32], len| Side {
+                data: data.as_ptr(),
+                len,
+                along: 1,
+                k: 3 * len + 5,
+                step: Some(len),
+            };
+            let to = Destination::Memory { data: got.as_mut_ptr(), stride: n, combine: Combine::Overwrite };
+            // SAFETY: all rows of all steps are in the vectors.
+            unsafe { gemm.run_raw(k, side(&pa, m), side(&pb, n), to) };
+            assert_eq!(got, want, "{tier} {m} {n}");
         }
     }
 }

@@ -27,7 +27,9 @@ pub(super) unsafe fn run<T: Element>(gemm: &Gemm, k: usize, a: Side<T>, b: Side<
     let mut rows = Scratch::take(k * a.len);
     for (i, x) in rows.numbers().iter_mut().enumerate() {
         // SAFETY: row i % len, element i / len of it.
-        *x = unsafe { a.data.add(i % a.len * a.along + i / a.len * a.k).read() }.widen();
+        let (row, k) = (i % a.len * a.along, i / a.len);
+        let base = a.step_base(k / gemm.k_step * gemm.k_step, gemm.k_step);
+        *x = unsafe { base.wrapping_add(row + k * a.k).read() }.widen();
     }
     let rows: &[f32] = rows.numbers();
     let (threads, m) = (gemm.parallel.width(), a.len);
@@ -96,12 +98,13 @@ impl<T: Element> Columns<'_, T> {
         let mut combine = part.first;
         for start in (0..k).step_by(k_step) {
             let end = (start + k_step).min(k);
+            let base = b.step_base(start, k_step);
             sums.fill(0.0);
             let mut row = start;
             while row < end {
                 // SAFETY: rows row.. up to the end of the step exist.
                 unsafe {
-                    let at = b.data.wrapping_add(row * b.k);
+                    let at = base.wrapping_add(row * b.k);
                     if row + GROUP <= end {
                         add_rows::<S, T, M, GROUP>(s, &a[row * M..], at, b.k, part.cols, sums, length);
                         row += GROUP;

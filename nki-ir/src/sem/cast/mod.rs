@@ -9,6 +9,7 @@ mod rows;
 
 pub use integer::from_int;
 pub(crate) use integer::from_int_row;
+pub use rows::row_format;
 pub(crate) use rows::{down_row, up_row};
 
 use crate::dtype::{DKind, DType};
@@ -93,7 +94,7 @@ fn canonical(x: f32) -> f32 {
 }
 
 /// Replaces every NaN by the canonical one.
-pub(crate) fn canonicalize(row: &mut [f32]) {
+pub fn canonicalize(row: &mut [f32]) {
     // Looking for one first is cheap, and there is hardly ever any.
     if row.iter().fold(false, |any, x| any | x.is_nan()) {
         row.iter_mut().for_each(|x| *x = canonical(*x));

@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use nki_rt::{Format, Tier};
 
 /// The SIMD format of a dtype, if there is one.
-fn format(dtype: DType) -> Option<Format> {
+pub fn row_format(dtype: DType) -> Option<Format> {
     Some(match dtype {
         DType::U8 => Format::U8,
         DType::I8 => Format::I8,
@@ -71,7 +71,7 @@ pub(crate) fn down_row(dtype: DType, values: &[f32], bytes: &mut [u8], stride: i
 }
 
 fn up_packed(dtype: DType, bytes: &[u8], out: &mut [f32]) {
-    match (dtype, format(dtype)) {
+    match (dtype, row_format(dtype)) {
         (DType::F32, _) => {
             for (o, b) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
                 *o = f32::from_le_bytes(*b);
@@ -87,7 +87,7 @@ fn up_packed(dtype: DType, bytes: &[u8], out: &mut [f32]) {
 }
 
 fn down_packed(dtype: DType, values: &[f32], bytes: &mut [u8]) {
-    match format(dtype) {
+    match row_format(dtype) {
         Some(format) => nki_rt::narrow(Tier::best(), format, values, bytes),
         None => {
             let width = dtype.bytes();

@@ -1,6 +1,5 @@
 //! ScalarE: activation functions (isa.md 9.2).
 
-use super::super::alu::{Other, apply_row};
 use super::super::exec::Exec;
 use super::super::scratch::scratch;
 use super::super::{Arg, Fault, act, fault};
@@ -43,9 +42,7 @@ fn summed_activation(e: &mut Exec, cmd: ReduceCmd, reduce_op: AluOp) -> Result<(
     let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
-        apply_row(AluOp::Multiply, &mut row, Other::Scalar(e.scalar(scale, p, 1.0)), false);
-        apply_row(AluOp::Add, &mut row, Other::Scalar(e.scalar(bias, p, 0.0)), false);
-        act::apply_row(func, &mut row, 0.0);
+        act::apply_affine(func, &mut row, [e.scalar(scale, p, 1.0), e.scalar(bias, p, 0.0)]);
         sum.row(e, p, 0.0, &row)?;
         e.store(dst, p, &row);
     }
