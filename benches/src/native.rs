@@ -64,12 +64,7 @@ impl<'a> Native<'a> {
 }
 
 /// Rows of 4096 numbers: bytes that must move, per second, beside a copy of as many.
-fn rows(
-    kernel: &str,
-    dtype: DType,
-    size: Size,
-    report: &mut dyn FnMut(Measured),
-) -> Result<(), Diagnostics> {
+fn rows(kernel: &str, dtype: DType, size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnostics> {
     let (rows, columns) = ((4096 / size.divide).max(1), (4096 / size.divide).max(1));
     let prepared = prepare(kernel, dtype, &[("rows", rows), ("columns", columns)])?;
     let bytes = rows * columns * dtype.bytes();

@@ -91,6 +91,11 @@ impl Prepared {
         &self.inputs
     }
 
+    /// The kernel, past the gate.
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
     /// The kernel, compiled for its target.
     ///
     /// # Errors

@@ -175,8 +175,16 @@ impl<'a> Context<'a> {
             }
             Fast::Matmul { dtype, shape, strides } => {
                 let combine = if accumulate { Combine::Add } else { Combine::Overwrite };
-                // SAFETY: the windows cover `shape` rows at `strides`; PSUM and SBUF never overlap.
-                unsafe { self.matmul(*dtype, *shape, *strides, &windows, combine) };
+                // SAFETY: the windows cover `shape` rows at `strides`; PSUM and SBUF never overlap, and tiles of f32 in
+                // scratch start at multiples of 64 bytes.
+                unsafe {
+                    self.matmul(*dtype, *shape, *strides, &windows, combine);
+                    // Memory has one NaN only, and what copies PSUM moves bits.
+                    for row in 0..shape[1] {
+                        let at = windows[0].data.cast::<f32>().add(row * strides[2]);
+                        nki_ir::sem::cast::canonicalize(std::slice::from_raw_parts_mut(at, shape[2]));
+                    }
+                }
                 Ok(())
             }
             Fast::Reference => self.reference(step, &windows, offsets, accumulate),

@@ -1,7 +1,7 @@
 //! ALU operators (isa.md section 4): on float32, on raw bits, and on exact 32-bit integers.
 
 use crate::op::AluOp;
-use nki_rt::{Activation, Binary, Operand, Reduction, Tier};
+use nki_rt::{Activation, Binary, MatRef, Operand, Reduction, Tier};
 
 /// `op(a, b)` of an arithmetic operator in float32, one rounding. Unary operators ignore `b`; bitvec operators and
 /// `average`, which have no float32 form, return `a` like `bypass`.
@@ -108,6 +108,23 @@ pub(crate) fn fold(op: AluOp, acc: f32, values: &[f32]) -> f32 {
         AbsMin => over(|a, v| apply(AbsMin, a, v)),
         _ => values.iter().fold(acc, |a, &v| apply(op, a, v)),
     }
+}
+
+/// [`fold`]s each row of `n` values into its own total. Rows advance side by side, so that sums do not wait for each other.
+pub(crate) fn fold_rows(op: AluOp, totals: &mut [f32], values: &[f32], n: usize) {
+    let reduction = match op {
+        AluOp::Add => Reduction::Add,
+        AluOp::Multiply => Reduction::Multiply,
+        AluOp::Maximum => Reduction::Maximum,
+        AluOp::Minimum => Reduction::Minimum,
+        _ => {
+            for (total, row) in totals.iter_mut().zip(values.chunks_exact(n.max(1))) {
+                *total = fold(op, *total, row);
+            }
+            return;
+        }
+    };
+    nki_rt::fold_rows(Tier::best(), reduction, MatRef::dense(values, totals.len(), n), totals);
 }
 
 /// A bitvec operator on raw bits of `width` bytes, zero-extended. Shifts are logical; counts of the width or more give 0.

@@ -1,6 +1,6 @@
 //! Reductions along the free axis: tensor_reduce (isa.md 9.3.1) and the reduce registers (section 6).
 
-use super::super::exec::Exec;
+use super::super::exec::{Exec, Scalars};
 use super::super::scratch::scratch;
 use super::super::{Fault, Span, alu, fault, identity};
 use crate::diag::Code;
@@ -23,14 +23,30 @@ pub(super) fn tensor_reduce(e: &mut Exec) -> Result<(), Fault> {
         return reduce_bits(e, op, dst, data);
     }
     e.castable(&[dst, data])?;
-    let (mut row, mut out) = (scratch(n), scratch(kept));
-    for p in 0..dst.parts {
-        e.load(data, p, &mut row);
-        for (o, group) in out.iter_mut().zip(row.chunks_exact(n / kept)) {
-            let r = alu::fold(op, group[0], &group[1..]);
-            *o = if negate { -r } else { r };
+    let (at_once, length) = (rows_at_once(n), n / kept);
+    let (mut rows, mut rest, mut out) =
+        (scratch(at_once * n), scratch(at_once * (n - kept)), scratch(at_once * kept));
+    for first in (0..dst.parts).step_by(at_once) {
+        let count = at_once.min((dst.parts - first) as usize);
+        // The first value of each group is the total to begin with.
+        let (rest, out) = (&mut rest[..count * (n - kept)], &mut out[..count * kept]);
+        for (p, row) in (first..).zip(rows.chunks_exact_mut(n).take(count)) {
+            e.load(data, p, row);
         }
-        e.store(dst, p, &out);
+        let groups = rows[..count * n].chunks_exact(length);
+        for (o, group) in out.iter_mut().zip(groups.clone()) {
+            *o = group[0];
+        }
+        for (r, group) in rest.chunks_exact_mut((length - 1).max(1)).zip(groups) {
+            r.copy_from_slice(&group[1..]);
+        }
+        alu::fold_rows(op, out, rest, length - 1);
+        if negate {
+            out.iter_mut().for_each(|o| *o = -*o);
+        }
+        for (p, out) in (first..).zip(out.chunks_exact(kept)) {
+            e.store(dst, p, out);
+        }
     }
     Ok(())
 }
@@ -61,6 +77,12 @@ pub(super) fn same_width(spans: &[&Span]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Rows that are reduced side by side: as many as hide each other's latency, if they fit the second cache.
+fn rows_at_once(n: usize) -> usize {
+    const BYTES: usize = 256 << 10;
+    if n <= BYTES / 4 / 8 { 8 } else { 1 }
+}
+
 /// What an instruction does to its engine's reduce registers, lane by lane: `acc_step` of isa.md section 6.
 pub(super) struct Accumulator {
     cmd: ReduceCmd,
@@ -70,6 +92,59 @@ pub(super) struct Accumulator {
 impl Accumulator {
     pub fn begin(cmd: ReduceCmd, op: AluOp) -> Accumulator {
         Accumulator { cmd, op }
+    }
+    /// Loads rows of `data`, changes each by `f`, takes the results, and rounds them into `dst`.
+    pub fn rows(
+        &mut self,
+        e: &mut Exec,
+        [dst, data]: [&Span; 2],
+        init: Scalars,
+        mut f: impl FnMut(&Exec, u32, &mut [f32]),
+    ) -> Result<(), Fault> {
+        let n = dst.row_elements();
+        let at_once = if self.cmd == ReduceCmd::Idle { 1 } else { rows_at_once(n) };
+        let mut rows = scratch(at_once * n);
+        for first in (0..dst.parts).step_by(at_once) {
+            let count = at_once.min((dst.parts - first) as usize);
+            let rows = &mut rows[..count * n];
+            for (p, row) in (first..).zip(rows.chunks_exact_mut(n.max(1))) {
+                e.load(data, p, row);
+                f(e, p, row);
+            }
+            self.block(e, first, count, init, rows, n)?;
+            for (p, row) in (first..).zip(rows.chunks_exact(n.max(1))) {
+                e.store(dst, p, row);
+            }
+        }
+        Ok(())
+    }
+    /// Takes the float32 results of `count` partitions from `first` on.
+    fn block(
+        &mut self,
+        e: &mut Exec,
+        first: u32,
+        count: usize,
+        init: Scalars,
+        rows: &[f32],
+        n: usize,
+    ) -> Result<(), Fault> {
+        let mut totals = [0.0; 8];
+        let totals = &mut totals[..count];
+        let mut folds = true;
+        for (p, total) in (first..).zip(totals.iter_mut()) {
+            let init = e.scalar(init, p, 0.0);
+            match self.start(e, p, init)? {
+                Some(start) => *total = start,
+                None => folds = false,
+            }
+        }
+        if !folds {
+            return Ok(());
+        }
+        if self.cmd != ReduceCmd::Reset {
+            alu::fold_rows(self.op, totals, rows, n);
+        }
+        (first..).zip(totals.iter()).try_for_each(|(p, total)| self.keep(e, p, *total))
     }
     /// Takes the float32 results of partition `p`. `init` is read by load_reduce.
     pub fn row(&mut self, e: &mut Exec, p: u32, init: f32, values: &[f32]) -> Result<(), Fault> {

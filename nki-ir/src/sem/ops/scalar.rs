@@ -1,6 +1,7 @@
 //! ScalarE: activation functions (isa.md 9.2).
 
-use super::super::exec::Exec;
+use super::super::alu::{Other, apply_row};
+use super::super::exec::{Exec, Scalars};
 use super::super::scratch::scratch;
 use super::super::{Arg, Fault, act, fault};
 use super::reduce::{Accumulator, readout};
@@ -39,13 +40,9 @@ fn summed_activation(e: &mut Exec, cmd: ReduceCmd, reduce_op: AluOp) -> Result<(
         return fault(Code::Operator, format!("reduce_op {reduce_op}"));
     }
     let mut sum = Accumulator::begin(cmd, reduce_op);
-    let mut row = scratch(dst.row_elements());
-    for p in 0..dst.parts {
-        e.load(data, p, &mut row);
-        act::apply_affine(func, &mut row, [e.scalar(scale, p, 1.0), e.scalar(bias, p, 0.0)]);
-        sum.row(e, p, 0.0, &row)?;
-        e.store(dst, p, &row);
-    }
+    sum.rows(e, [dst, data], Scalars::Absent, |e, p, row| {
+        act::apply_affine(func, row, [e.scalar(scale, p, 1.0), e.scalar(bias, p, 0.0)]);
+    })?;
     readout(e, reduce_res, false)
 }
 

@@ -201,14 +201,9 @@ pub(super) fn tensor_scalar_reduce(e: &mut Exec) -> Result<(), Fault> {
         arithmetic(op)?;
     }
     let mut reduction = Accumulator::begin(*e.cmd_ref("reduce_cmd")?, reduce_op);
-    let mut row = scratch(dst.row_elements());
-    for p in 0..dst.parts {
-        e.load(data, p, &mut row);
-        alu::apply_row(op0, &mut row, Other::Scalar(e.scalar(operand0, p, 0.0)), reversed);
-        let init = e.scalar(init, p, 0.0);
-        reduction.row(e, p, init, &row)?;
-        e.store(dst, p, &row);
-    }
+    reduction.rows(e, [dst, data], init, |e, p, row| {
+        alu::apply_row(op0, row, Other::Scalar(e.scalar(operand0, p, 0.0)), reversed);
+    })?;
     readout(e, reduce_res, negate)
 }
 
@@ -282,15 +277,10 @@ pub(super) fn exponential(e: &mut Exec) -> Result<(), Fault> {
     let reduce_res = e.vec("reduce_res", dst.parts)?;
     e.castable(&[dst, src])?;
     let mut sum = Accumulator::begin(*e.cmd_ref("reduce_cmd")?, AluOp::Add);
-    let mut row = scratch(dst.row_elements());
-    for p in 0..dst.parts {
-        e.load(src, p, &mut row);
-        alu::apply_row(AluOp::Subtract, &mut row, Other::Scalar(e.scalar(max, p, 0.0)), false);
-        act::apply_row(ActFn::Exp, &mut row, 0.0);
-        let init = e.scalar(init, p, 0.0);
-        sum.row(e, p, init, &row)?;
-        e.store(dst, p, &row);
-    }
+    sum.rows(e, [dst, src], init, |e, p, row| {
+        alu::apply_row(AluOp::Subtract, row, Other::Scalar(e.scalar(max, p, 0.0)), false);
+        act::apply_row(ActFn::Exp, row, 0.0);
+    })?;
     readout(e, reduce_res, false)
 }
 
