@@ -1,10 +1,13 @@
 //! Cranelift code for a kernel's structure: loops, branches, the byte offset of every operand, one call per instruction.
 
+use super::chain::{self, Chains};
 use super::dynamic::Index;
 use super::layout::Layout;
 use super::nest::{Found, Nests};
 use super::poison;
-use super::runtime::{Context, INDEX_OPERANDS, OFFSETS, check_bounds, poison_tile, run_nest, run_step};
+use super::runtime::{
+    Context, INDEX_OPERANDS, OFFSETS, check_bounds, poison_tile, run_chain, run_nest, run_step,
+};
 use super::step::{Step, StepArg};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -85,7 +88,13 @@ fn limit(what: impl std::fmt::Display) -> Diagnostics {
 }
 
 /// Compiles a kernel's structure.
-pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step], nests: &Nests) -> Result<Code, Diagnostics> {
+pub fn emit(
+    kernel: &Kernel,
+    layout: &Layout,
+    steps: &[Step],
+    nests: &Nests,
+    chains: &Chains,
+) -> Result<Code, Diagnostics> {
     let mut module = module(steps.len())?;
     let pointer = module.target_config().pointer_type();
     let signature = |params: &[types::Type], returns: bool| {
@@ -102,6 +111,7 @@ pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step], nests: &Nests) -> 
     let run = module.declare_function("run_step", Linkage::Import, &run).map_err(limit)?;
     let poison = module.declare_function("poison_tile", Linkage::Import, &poison).map_err(limit)?;
     let check = module.declare_function("check_bounds", Linkage::Import, &check).map_err(limit)?;
+    let chain = module.declare_function("run_chain", Linkage::Import, &nest).map_err(limit)?;
     let nest = module.declare_function("run_nest", Linkage::Import, &nest).map_err(limit)?;
 
     let mut context = module.make_context();
@@ -111,14 +121,15 @@ pub fn emit(kernel: &Kernel, layout: &Layout, steps: &[Step], nests: &Nests) -> 
     for (i, (nodes, parallel)) in segments(kernel, nests).into_iter().enumerate() {
         let id = module.declare_function(&format!("segment{i}"), Linkage::Local, &entry).map_err(limit)?;
         context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), entry.clone());
-        let callees = [run, poison, check, nest].map(|f| module.declare_func_in_func(f, &mut context.func));
+        let callees =
+            [run, poison, check, nest, chain].map(|f| module.declare_func_in_func(f, &mut context.func));
         let mut emitter = Emitter::new(
             kernel,
             steps,
             &needs_poison,
             &mut context.func,
             &mut builder_context,
-            nests,
+            (nests, chains),
             callees,
         );
         emitter.segment(nodes, parallel);
@@ -192,6 +203,7 @@ fn module(steps: usize) -> Result<JITModule, Diagnostics> {
     builder.symbol("run_step", run_step as *const u8);
     builder.symbol("poison_tile", poison_tile as *const u8);
     builder.symbol("run_nest", run_nest as *const u8);
+    builder.symbol("run_chain", run_chain as *const u8);
     builder.symbol("check_bounds", check_bounds as *const u8);
     Ok(JITModule::new(builder))
 }
@@ -246,6 +258,9 @@ struct Emitter<'a> {
     check_bounds: FuncRef,
     run_nest: FuncRef,
     nests: &'a Nests,
+    run_chain: FuncRef,
+    chains: &'a Chains,
+    chain_offsets: StackSlot,
     /// The turns that a parallel segment was called for.
     range: (Value, Value),
 }
@@ -257,8 +272,8 @@ impl<'a> Emitter<'a> {
         poison: &'a [bool],
         func: &'a mut Function,
         builder_context: &'a mut FunctionBuilderContext,
-        nests: &'a Nests,
-        [run_step, poison_tile, check_bounds, run_nest]: [FuncRef; 4],
+        (nests, chains): (&'a Nests, &'a Chains),
+        [run_step, poison_tile, check_bounds, run_nest, run_chain]: [FuncRef; 5],
     ) -> Self {
         let mut b = FunctionBuilder::new(func, builder_context);
         let entry = b.create_block();
@@ -269,6 +284,10 @@ impl<'a> Emitter<'a> {
         let registers = b.ins().load(types::I64, MemFlagsData::trusted(), context, 0);
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, OFFSETS as u32 * 8, 3);
         let offsets = b.create_sized_stack_slot(slot);
+        let longest = chains.all.iter().map(|c| c.insts.len()).max().unwrap_or(1);
+        let bytes = (longest.min(chain::MOST) * chain::OPERANDS * 8) as u32;
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+        let chain_offsets = b.create_sized_stack_slot(slot);
         let fault = b.create_block();
         let vars = vec![None; kernel.vars.len()];
         let range = (from, to);
@@ -281,6 +300,9 @@ impl<'a> Emitter<'a> {
             check_bounds,
             run_nest,
             nests,
+            run_chain,
+            chains,
+            chain_offsets,
             pointer,
             context,
             registers,
@@ -316,7 +338,15 @@ impl<'a> Emitter<'a> {
             top.next += 1;
             match node {
                 Some(Node::Alloc(buf)) => self.alloc(buf.index()),
-                Some(Node::Inst(i)) => self.inst(i.index()),
+                Some(Node::Inst(i)) => match self.chains.at(i) {
+                    Some((index, chain)) => {
+                        let from = top.next;
+                        top.next = from - 1 + chain.nodes;
+                        let nodes = &top.nodes[from..top.next];
+                        self.chain(index, nodes);
+                    }
+                    None => self.inst(i.index()),
+                },
                 Some(Node::Loop(l)) => {
                     let range = (parallel == Some(l)).then_some(self.range);
                     let inner = self.enter(l, range);
@@ -517,6 +547,30 @@ impl<'a> Emitter<'a> {
             let index = self.b.ins().iconst(types::I32, buf as i64);
             self.b.ins().call(self.poison_tile, &[self.context, index]);
         }
+    }
+
+    /// Runs a chain; `nodes` are those behind its first instruction.
+    fn chain(&mut self, index: usize, nodes: &[Node]) {
+        for node in nodes {
+            if let Node::Alloc(buf) = *node {
+                self.alloc(buf.index());
+            }
+        }
+        let chain = &self.chains.all[index];
+        for (i, inst) in chain.insts.iter().enumerate() {
+            for operand in 0..chain::OPERANDS {
+                let offset = match self.steps[inst.index()].args.get(operand) {
+                    Some(StepArg::Tile(t)) => self.affine(&t.base),
+                    _ => continue,
+                };
+                let at = (i * chain::OPERANDS + operand) as i32 * 8;
+                self.b.ins().stack_store(self.pointer, offset, self.chain_offsets, at);
+            }
+        }
+        let index = self.b.ins().iconst(types::I32, index as i64);
+        let offsets = self.b.ins().stack_addr(self.pointer, self.chain_offsets, 0);
+        let call = self.b.ins().call(self.run_chain, &[self.context, index, offsets]);
+        self.stop_on_fault(call);
     }
 
     /// Makes the products that were found. What is emitted next runs if one cannot be made; returns the block behind it.

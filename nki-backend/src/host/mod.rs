@@ -5,6 +5,7 @@
 //! by the reference semantics otherwise. In: a [`Verified`] kernel. Out: a [`HostKernel`], which is `Send + Sync` and can be
 //! called any number of times.
 
+mod chain;
 mod codegen;
 mod copy;
 mod dynamic;
@@ -36,6 +37,7 @@ pub struct HostKernel {
     layout: Layout,
     steps: Vec<Step>,
     nests: nest::Nests,
+    chains: chain::Chains,
     code: codegen::Code,
     options: HostOptions,
     pool: Option<rayon::ThreadPool>,
@@ -87,9 +89,10 @@ fn compile_kernel(kernel: Kernel, target: Target, options: &HostOptions) -> Resu
     let layout = Layout::new(&kernel);
     let steps = step::lower(&kernel, &layout, target)?;
     let nests = nest::Nests::find(&kernel, &layout);
-    let code = codegen::emit(&kernel, &layout, &steps, &nests)?;
+    let chains = chain::Chains::find(&kernel, &layout, &steps, &nests);
+    let code = codegen::emit(&kernel, &layout, &steps, &nests, &chains)?;
     let (scratch, running, options) = (Mutex::default(), AtomicUsize::new(0), *options);
-    Ok(HostKernel { kernel, layout, steps, nests, code, options, pool, running, scratch })
+    Ok(HostKernel { kernel, layout, steps, nests, chains, code, options, pool, running, scratch })
 }
 
 impl HostKernel {
@@ -146,6 +149,7 @@ impl HostKernel {
             layout: &self.layout,
             steps: &self.steps,
             nests: &self.nests.products,
+            chains: &self.chains.all,
         };
         let mut context = Context::new(program, &params, shared, &parallel);
         let mut fault = None;

@@ -1,5 +1,6 @@
 //! What generated code calls: one function that runs one step on the addresses it is given.
 
+use super::chain::{self, Chain, Link};
 use super::dynamic::{Dynamic, Failure, Index, index_values};
 use super::layout::{Layout, Place};
 use super::nest::{Addresses, Nest};
@@ -8,7 +9,7 @@ use nki_ir::diag::Code;
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Bound, LoopData};
 use nki_ir::sem::{self, Arg, Call, Memory, State};
-use nki_ir::{Buf, DType, Kernel, Loc, Loop};
+use nki_ir::{Buf, DType, Inst, Kernel, Loc, Loop};
 use nki_rt::{Combine, Parallel, Serial, Tier, bf16, f16};
 use smallvec::SmallVec;
 
@@ -44,6 +45,7 @@ pub struct Program<'a> {
     pub layout: &'a Layout,
     pub steps: &'a [Step],
     pub nests: &'a [Nest],
+    pub chains: &'a [Chain],
 }
 
 /// One call of a kernel on one thread. Generated code gets its address and reads `registers` only.
@@ -149,8 +151,29 @@ impl<'a> Context<'a> {
     }
 
     fn step(&mut self, index: usize, offsets: &[i64], accumulate: bool) -> Result<(), Failure> {
-        let steps = self.program.steps;
-        let step = &steps[index];
+        self.run(&self.program.steps[index], offsets, accumulate)
+    }
+
+    /// Runs a chain, of whose instructions `offsets` has [`chain::OPERANDS`] each.
+    fn chain(&mut self, chain: &'a Chain, offsets: &[i64]) -> Result<(), (Inst, Failure)> {
+        for block in 0..i64::from(chain.blocks) {
+            self.links(&chain.links, offsets, block)?;
+        }
+        self.links(&chain.rest, offsets, chain.blocks.into())
+    }
+
+    fn links(&mut self, links: &'a [Link], offsets: &[i64], block: i64) -> Result<(), (Inst, Failure)> {
+        for (link, first) in links.iter().zip(offsets.chunks_exact(chain::OPERANDS)) {
+            let mut now = [0i64; OFFSETS];
+            for ((now, first), advance) in now.iter_mut().zip(first).zip(&link.advance) {
+                *now = first + advance * block;
+            }
+            self.run(&link.step, &now, false).map_err(|f| (link.step.inst, f))?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, step: &'a Step, offsets: &[i64], accumulate: bool) -> Result<(), Failure> {
         let mut windows: SmallVec<[Param; 5]> = SmallVec::new();
         for (arg, &offset) in step.args.iter().zip(offsets) {
             windows.push(match arg {
@@ -399,6 +422,27 @@ pub unsafe extern "C" fn check_bounds(context: *mut Context<'_>, index: u32, lo:
         Ok(()) => 0,
         Err(fault) => {
             let loc = context.program.kernel.loops[Loop::new(index as usize)].loc();
+            context.fault = Some((loc, fault));
+            1
+        }
+    }
+}
+
+/// Runs chain `index` with the offsets of its instructions' operands. Returns 0, or 1 after recording a fault.
+///
+/// # Safety
+/// Called by generated code only: `context` is the address it was given, `offsets` has [`chain::OPERANDS`] values for each
+/// instruction, of which those of tiles are stored.
+pub unsafe extern "C" fn run_chain(context: *mut Context<'_>, index: u32, offsets: *const i64) -> i32 {
+    // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow.
+    let context = unsafe { &mut *context };
+    let Some(chain) = context.program.chains.get(index as usize) else { return 1 };
+    // SAFETY: generated code passes the address of a slot of this size; what is not stored there is not used.
+    let offsets = unsafe { std::slice::from_raw_parts(offsets, chain.insts.len() * chain::OPERANDS) };
+    match context.chain(chain, offsets) {
+        Ok(()) => 0,
+        Err((inst, fault)) => {
+            let loc = context.program.kernel.insts[inst].loc;
             context.fault = Some((loc, fault));
             1
         }

@@ -198,7 +198,7 @@ fn pattern_tile(layout: &Layout, view: &View, pattern: &Pattern, writable: bool)
 }
 
 /// The fast function for an instruction, if its operands have the form that it needs.
-fn choose(data: &InstData, args: &[StepArg]) -> Fast {
+pub fn choose(data: &InstData, args: &[StepArg]) -> Fast {
     let fast = match (data.op, args) {
         (Op::DmaCopy, [StepArg::Tile(dst), StepArg::Tile(src), ..])
         | (Op::TensorCopy, [StepArg::Tile(dst), StepArg::Tile(src)]) => {

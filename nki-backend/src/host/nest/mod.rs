@@ -48,6 +48,8 @@ pub struct Target {
     pub cols: usize,
     pub col_tile: usize,
     pub reach: usize,
+    /// The sum is added to what is there (f32).
+    pub adds: bool,
 }
 
 /// What happens to a finished sum: `function(x · scale + bias)`, rounded to a dtype.

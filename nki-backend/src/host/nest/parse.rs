@@ -5,7 +5,7 @@ use super::access::{Access, Load, Turns};
 use crate::host::layout::Layout;
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Accumulate, Attr, Bound, InstData, LoopData, Node, Operand, Space};
-use nki_ir::op::{MatmulPerf, Op, ReduceCmd};
+use nki_ir::op::{AluOp, MatmulPerf, Op, ReduceCmd};
 use nki_ir::sem::act;
 use nki_ir::view::Dynamic;
 use nki_ir::{ActFn, Buf, DType, Inst, Kernel, Loop, View};
@@ -27,6 +27,8 @@ pub struct Piece {
     pub products: Vec<Product>,
     pub finish: Vec<Finish>,
     pub out: Access,
+    /// The finished sum is added to what is there.
+    pub adds: bool,
 }
 
 /// How often each buffer is an operand, or the index of one.
@@ -57,12 +59,16 @@ pub fn parse(kernel: &Kernel, layout: &Layout, uses: &[u32], nodes: &[Node]) -> 
         Node::Inst(_) => return None,
     };
     let nodes = &nodes[..consumed];
-    let mut parser = Parser { kernel, layout, loads: Vec::new(), locals: Vec::new(), inside: Vec::new() };
+    let (loads, locals, inside) = (Vec::new(), Vec::new(), Vec::new());
+    let mut parser = Parser { kernel, layout, loads, locals, inside, budget: BUDGET };
     let pieces = parser.region(nodes)?;
     let used = |b: &Buf| parser.inside.iter().filter(|x| *x == b).count() as u32;
     let private = parser.locals.iter().all(|b| used(b) == uses[b.index()]);
     (private && !pieces.is_empty()).then_some((pieces, consumed))
 }
+
+/// Most nodes of a nest: larger ones are unrolled, and cost more to understand than they gain.
+const BUDGET: usize = 512;
 
 /// Most nodes of a straight sequence that computes one result tile.
 const STRAIGHT: usize = 64;
@@ -113,6 +119,13 @@ struct Open {
     finish: Vec<Finish>,
 }
 
+impl Open {
+    /// The result has reached its place.
+    fn piece(self, out: Access, adds: bool) -> Piece {
+        Piece { loops: Vec::new(), products: self.products, finish: self.finish, out, adds }
+    }
+}
+
 struct Parser<'a> {
     kernel: &'a Kernel,
     layout: &'a Layout,
@@ -121,11 +134,14 @@ struct Parser<'a> {
     locals: Vec<Buf>,
     /// Every use of a buffer.
     inside: Vec<Buf>,
+    /// Nodes that may still be looked at.
+    budget: usize,
 }
 
 impl Parser<'_> {
     /// The result tiles of some nodes.
     fn region(&mut self, nodes: &[Node]) -> Option<Vec<Piece>> {
+        self.budget = self.budget.checked_sub(nodes.len())?;
         let kernel = self.kernel;
         let known = self.loads.len();
         let (mut pieces, mut open) = (Vec::new(), None);
@@ -161,6 +177,7 @@ impl Parser<'_> {
 
     /// A loop over K: loads, and one product.
     fn sum(&mut self, body: &[Node], turns: Turns, open: &mut Option<Open>) -> Option<()> {
+        self.budget = self.budget.checked_sub(body.len())?;
         let known = self.loads.len();
         for node in body {
             match *node {
@@ -189,6 +206,7 @@ impl Parser<'_> {
                 }
             }
             Op::TensorCopy | Op::Activation => return self.finish(i, open),
+            Op::TensorTensor => return Some(Some(self.add(i, open)?)),
             _ => return None,
         }
         Some(None)
@@ -290,7 +308,23 @@ impl Parser<'_> {
             return Some(None);
         }
         let open = open.take()?;
-        Some(Some(Piece { loops: Vec::new(), products: open.products, finish: open.finish, out: to }))
+        Some(Some(open.piece(to, false)))
+    }
+
+    /// The result is added to a running sum outside of the nest: `sum = sum + result`, in f32.
+    fn add(&mut self, i: Inst, open: &mut Option<Open>) -> Option<Piece> {
+        self.note(i);
+        let data = &self.kernel.insts[i];
+        let [to, old, new] = [0, 1, 2].map(|n| data.operands[n].view().and_then(|v| self.access(v)));
+        let (to, old, new) = (to?, old?, new?);
+        let open = open.take()?;
+        let plain = data.attrs[data.op.row().attr("op")?] == Attr::Alu(AluOp::Add);
+        let same = to == old && to.dtype == DType::F32 && (to.rows, to.cols) == (new.rows, new.cols);
+        let outside = !self.locals.contains(&to.buf) && self.loads.iter().all(|l| l.to.buf != to.buf);
+        if !plain || !same || !outside || new.buf != open.tile || !new.is_whole(self.kernel) {
+            return None;
+        }
+        Some(open.piece(to, true))
     }
 
     /// The result leaves the nest for a tensor.
@@ -303,7 +337,7 @@ impl Parser<'_> {
         if from.buf != open.tile || !from.is_whole(self.kernel) || !same {
             return None;
         }
-        Some(Piece { loops: Vec::new(), products: open.products, finish: open.finish, out: to })
+        Some(open.piece(to, false))
     }
 }
 

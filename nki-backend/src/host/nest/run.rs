@@ -3,7 +3,8 @@
 use super::{Finish, Nest, Target};
 use nki_ir::DType;
 use nki_rt::{
-    Activation, Combine, Destination, Element, Format, Gemm, MatMut, Parallel, Side, Tier, bf16, f16,
+    Activation, Binary, Combine, Destination, Element, Format, Gemm, Input, MatMut, Parallel, Side, Tier,
+    bf16, f16,
 };
 use rayon::prelude::*;
 
@@ -67,7 +68,10 @@ impl Nest {
     unsafe fn product<T: Element>(&self, tier: Tier, parallel: &dyn Parallel, at: Addresses) -> bool {
         let size = size_of::<T>();
         let (a, b): (*const T, *const T) = (at.a.cast(), at.b.cast());
-        if !a.is_aligned() || !b.is_aligned() {
+        let out = &self.out;
+        let strides = [out.row, out.row_tile, out.col_tile, at.out as usize];
+        let numbers = !out.adds || strides.into_iter().all(|bytes| bytes.is_multiple_of(4));
+        if !a.is_aligned() || !b.is_aligned() || !numbers {
             return false;
         }
         let [m, k, n] = self.shape;
@@ -78,12 +82,12 @@ impl Nest {
             k: s.k / size,
             step: s.step.map(|bytes| bytes / size),
         };
-        let out = &self.out;
         let plain = self.finish.iter().all(|f| f.dtype == DType::F32);
         let in_rows = (out.row_tile == out.rows * out.row || m == out.rows)
             && (out.col_tile == out.cols * 4 || n == out.cols)
             && out.row.is_multiple_of(4);
-        let in_place = out.dtype == DType::F32 && plain && in_rows && at.out.cast::<f32>().is_aligned();
+        let in_place =
+            !out.adds && out.dtype == DType::F32 && plain && in_rows && at.out.cast::<f32>().is_aligned();
         let to = Shared(at.out);
         let to = &to;
         let epilogue = move |corner: [usize; 2], mut block: MatMut<f32>| {
@@ -153,8 +157,17 @@ unsafe fn store(tier: Tier, out: &Target, to: *mut u8, [m, n]: [usize; 2], row: 
         let col = n + done;
         let count = (out.cols - col % out.cols).min(row.len() - done);
         let at = first + col / out.cols * out.col_tile + col % out.cols * format.bytes();
-        // SAFETY: the caller's promise.
-        unsafe { nki_rt::narrow_raw(tier, format, row.as_ptr().add(done), to.add(at), count) };
+        // SAFETY: the caller's promise; where the sum is added, `Nest::product` has checked the alignment.
+        unsafe {
+            if out.adds {
+                let sums: *mut f32 = to.add(at).cast();
+                let (old, new) = (Input::Row(sums), Input::Row(row.as_ptr().add(done)));
+                nki_rt::binary_raw(tier, Binary::Add, old, new, sums, count);
+                nki_ir::sem::cast::canonicalize(std::slice::from_raw_parts_mut(sums, count));
+            } else {
+                nki_rt::narrow_raw(tier, format, row.as_ptr().add(done), to.add(at), count);
+            }
+        }
         done += count;
     }
 }

@@ -219,6 +219,7 @@ fn target(layout: &Layout, piece: &Piece, [m, n]: [&Axis; 2]) -> Option<Target> 
         cols: out.cols as usize,
         col_tile: usize::try_from(col_tile).ok()?,
         reach: span(&dims, size)?,
+        adds: piece.adds,
     })
 }
 
@@ -227,6 +228,10 @@ fn target(layout: &Layout, piece: &Piece, [m, n]: [&Axis; 2]) -> Option<Target> 
 pub fn independent(pieces: &[Piece], products: &[Nest]) -> bool {
     if pieces.len() == 1 {
         return true;
+    }
+    // If a later product cannot be made, all instructions run, and would add again.
+    if pieces.iter().any(|p| p.adds) {
+        return false;
     }
     pieces.iter().enumerate().all(|(i, p)| {
         pieces.iter().enumerate().all(|(j, q)| {

@@ -187,6 +187,38 @@ fn results_may_stay_on_chip() {
     );
 }
 
+/// Running sums over blocks of K: the products of each block are added.
+#[test]
+fn products_are_added_to_running_sums() {
+    check(
+        "nki-ir 1\n\nkernel @k(
+  %lhs: in hbm<f32, [60, 12]>,
+  %rhs: in hbm<f32, [60, 14]>,
+  %out: out hbm<f32, [12, 14]>,
+) {
+  %sums = alloc sbuf<f32, [4, 3, 14]>
+  memset %sums, 0.0
+  for %kb in 0..2 {
+    %s = alloc sbuf<f32, [10, 3, 12]>
+    for %r in 0..3 { dma_copy %s[:, %r, :], %lhs[%kb*30 + %r*10 +: 10, :] }
+    for %mi in 0..3 {
+      for %ni in 0..2 {
+        %acc = alloc psum<f32, [4, 7]>
+        for %ki in 0..3 {
+          %b = alloc sbuf<f32, [10, 7]>
+          dma_copy %b, %rhs[%kb*30 + %ki*10 +: 10, %ni*7 +: 7]
+          nc_matmul %acc, %s[:, %ki, %mi*4 +: 4], %b {accumulate = unless_first(%ki)}
+        }
+        tensor_tensor %sums[:, %mi, %ni*7 +: 7], %sums[:, %mi, %ni*7 +: 7], %acc {op = add}
+      }
+    }
+  }
+  for %i in 0..3 { dma_copy %out[%i*4 +: 4, :], %sums[:, %i, :] }
+}\n",
+        1,
+    );
+}
+
 /// What looks like one product but is not runs as smaller ones, or instruction by instruction.
 #[test]
 fn other_nests_are_left_alone() {
