@@ -3,7 +3,7 @@
 use crate::elem::Elem;
 use crate::info::KernelInfo;
 use crate::nc::Nc;
-use crate::schedule::Schedule;
+use crate::schedule::{Labelled, Schedule};
 use crate::tensor::Hbm;
 use crate::trace::{self, Eager, Ended, Place, Session, TraceId, error};
 use nki_ir::kernel::Node;
@@ -205,6 +205,8 @@ pub struct Traced {
     pub results: Vec<usize>,
     /// Findings that are no errors.
     pub warnings: Diagnostics,
+    /// What each label of a schedule stands for.
+    pub labels: Vec<Labelled>,
 }
 
 impl Specialization {
@@ -370,6 +372,7 @@ fn returned_bufs(s: &mut Session, returned: Returned, place: Place) -> Vec<Buf> 
 /// Turns the returned tensors into outputs.
 fn finish(mut s: Session, bufs: &[Buf], schedule: &Schedule) -> Result<Traced, Diagnostics> {
     schedule.apply(&mut s);
+    let labels = s.labels.all();
     let Session { builder, mut diagnostics, hbm, .. } = s;
     let mut kernel = builder.finish();
     for (buf, region) in hbm {
@@ -384,7 +387,7 @@ fn finish(mut s: Session, bufs: &[Buf], schedule: &Schedule) -> Result<Traced, D
         return Err(diagnostics);
     }
     let warnings = std::mem::take(&mut diagnostics);
-    Ok(Traced { kernel, results, warnings })
+    Ok(Traced { kernel, results, warnings, labels })
 }
 
 /// The buffer of a returned view, if it can be a result.

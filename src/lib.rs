@@ -60,7 +60,7 @@ pub use nki_macros::{KernelConfig, ensure, kernel};
 pub use nki_sim as sim;
 pub use reg::{Ds, Reg, ds};
 pub use run::{Executable, Mode, Results};
-pub use schedule::{Label, Schedule};
+pub use schedule::{Label, Labelled, Schedule};
 pub use tensor::{Acc, Hbm, Tensor, Tile};
 
 /// What a kernel usually needs: `use nki::prelude::*;`.

@@ -126,7 +126,7 @@ impl Specialization {
 
     /// Through the gate, once for all modes.
     pub(crate) fn gate(&self, target: Target) -> Result<Gated, Diagnostics> {
-        let Traced { mut kernel, results, mut warnings } = self.trace()?;
+        let Traced { mut kernel, results, mut warnings, .. } = self.trace()?;
         let resolved = nki_ir::verify::accumulate::resolve(&mut kernel, target);
         if resolved.has_errors() {
             return Err(resolved);

@@ -247,7 +247,17 @@ fn schedules_reach_tails_and_change_no_result() {
     let scaled: Vec<_> =
         k.insts.values().filter(|i| i.op == nki::ir::Op::TensorScalar).map(|i| i.engine).collect();
     assert_eq!(scaled, [Engine::Scalar, Engine::Scalar]);
-    nki::check(scheduled::specialize([300, 8]).schedule(schedule))
+    nki::check(scheduled::specialize([300, 8]).schedule(schedule.clone()))
+        .reference(|args| args["x"].iter().map(|v| v * 2.0).collect::<Vec<_>>())
+        .passes();
+    let more = schedule.queue(at.tile, 5).order(at.tile, at.doubled).no_reorder(at.r);
+    let k = scheduled::specialize([300, 8]).schedule(more.clone()).trace().unwrap().kernel;
+    let tiles: Vec<_> = k.bufs.iter().filter(|(_, b)| b.name.starts_with("tile")).collect();
+    assert!(tiles.len() == 2 && tiles.iter().all(|(_, b)| b.queue == Some(5)));
+    let after: Vec<_> = k.bufs.values().filter_map(|b| b.after).collect();
+    assert_eq!(after, tiles.iter().map(|(b, _)| *b).collect::<Vec<_>>());
+    assert!(k.loops.values().any(|l| matches!(l, nki::ir::LoopData::NoReorder { .. })));
+    nki::check(scheduled::specialize([300, 8]).schedule(more))
         .reference(|args| args["x"].iter().map(|v| v * 2.0).collect::<Vec<_>>())
         .passes();
     // One block needs no loop, and unrolling what is none changes nothing.
@@ -264,6 +274,15 @@ fn schedules_that_cannot_be_applied_say_why() {
         (Schedule::new().buffers(at.out, 2), "needs a tile in SBUF or PSUM"),
         (Schedule::new().buffers(at.tile, 0), "asks for no buffer"),
         (Schedule::new().unroll(unknown, 2), "names nothing"),
+        (Schedule::new().queue(at.tile, 16), "a ring beyond 15"),
+        (Schedule::new().queue(at.out, 1), "needs a tile in SBUF or PSUM"),
+        (Schedule::new().order(at.doubled, at.tile), "contradicts the source"),
+        (Schedule::new().order(at.tile, at.r), "needs two tiles"),
+        (
+            Schedule::new().order(unknown, at.tile),
+            "order(scheduled::at.nothing, scheduled::at.tile)` names nothing",
+        ),
+        (Schedule::new().no_reorder(at.tile), "is not a device loop"),
     ] {
         let found = scheduled::specialize([300, 8]).schedule(schedule).trace().unwrap_err();
         assert_eq!(found.first_code(), Some(Code::Schedule));
@@ -272,4 +291,29 @@ fn schedules_that_cannot_be_applied_say_why() {
             "{found}"
         );
     }
+}
+
+#[test]
+fn the_compilers_own_choices_are_a_schedule_that_gives_the_same_program() {
+    use nki::backend::device::{CompileOptions, compile};
+    let compiled = |schedule: Schedule| {
+        let traced = scheduled::specialize([1280, 64]).schedule(schedule).trace().unwrap();
+        let verified = nki::ir::verify(traced.kernel, Target::Trn2).unwrap();
+        (traced.labels, compile(&verified, &CompileOptions::default()).unwrap())
+    };
+    let (labels, first) = compiled(Schedule::new());
+    let (chosen, remarks) = Schedule::chosen(&labels, &first.report);
+    let text = chosen.to_string();
+    for step in
+        ["unroll(scheduled::at.r, 10)", "queue(scheduled::at.tile, 0)", "buffers(scheduled::at.doubled, "]
+    {
+        assert!(text.contains(step), "{text}\n{remarks:?}");
+    }
+    let (_, again) = compiled(chosen);
+    assert_eq!(again.report.estimate_ns, first.report.estimate_ns, "{text}\n{remarks:?}");
+    assert_eq!(again.program.placements, first.program.placements);
+    // Hardware loops of two turns each are another program, with the same choices read back.
+    let (labels, pairs) = compiled(Schedule::new().unroll(scheduled::at.r, 2));
+    let (chosen, _) = Schedule::chosen(&labels, &pairs.report);
+    assert!(chosen.to_string().contains("unroll(scheduled::at.r, 2)"), "{chosen}");
 }

@@ -245,3 +245,14 @@ fn ablation_switches_every_pass_off_and_changes_no_result() {
     assert_eq!(variants.len(), nki::backend::device::Pass::ALL.len() + 1);
     assert!(variants.iter().all(|v| v["variant"] != "without balance" && v["same_bits"].is_null()), "{j}");
 }
+
+#[test]
+fn the_compilers_choices_are_shown_as_a_schedule() {
+    let shown = out(&nki(&["schedule", "softmax", "-d", "rows=1280", "--show"]));
+    for step in ["Schedule::new()\n", ".unroll(softmax::at.r, 10)\n", ".buffers(softmax::at.tile, "] {
+        assert!(shown.contains(step), "{shown}");
+    }
+    assert!(shown.contains(".queue(softmax::at.tile, 0)\n") && shown.contains(".queue(softmax::at.y, 1)\n"));
+    let j = json(&["schedule", "softmax"]);
+    assert!(j["schedule"].as_str().unwrap().starts_with("Schedule::new()"), "{j}");
+}

@@ -67,6 +67,10 @@ pub struct BufData {
     pub address: Option<(u32, u32)>,
     /// Multi-buffering depth asked for by a schedule.
     pub buffers: Option<u32>,
+    /// Ring (0 to 15) asked for by a schedule, for the transfers that fill or empty it.
+    pub queue: Option<u8>,
+    /// Asked for by a schedule: what writes it comes after everything before it that writes that buffer.
+    pub after: Option<Buf>,
     pub loc: Loc,
 }
 
@@ -81,6 +85,8 @@ impl BufData {
             kind,
             address: None,
             buffers: None,
+            queue: None,
+            after: None,
             loc,
         }
     }

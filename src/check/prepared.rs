@@ -1,7 +1,7 @@
 //! A kernel with data that has passed the gate, and the ways of running it.
 
 use super::problem::Problem;
-use crate::{Mode, Specialization};
+use crate::{Labelled, Mode, Specialization};
 use nki_backend::device::{CompileOptions, Compiled, compile};
 use nki_ir::interp::InterpOptions;
 use nki_ir::verify::{Verified, accumulate, verify};
@@ -19,6 +19,8 @@ pub struct Prepared {
     results: Vec<(String, usize)>,
     /// Findings of the trace and of the gate that are no errors.
     pub warnings: Diagnostics,
+    /// What each label of a schedule stands for; none for kernels from files.
+    pub labels: Vec<Labelled>,
 }
 
 /// What a run gave.
@@ -51,7 +53,8 @@ impl Prepared {
         target: Target,
     ) -> Result<Prepared, Diagnostics> {
         let source = problem.specialize_with(values)?;
-        let traced = source.trace()?;
+        let mut traced = source.trace()?;
+        let labels = std::mem::take(&mut traced.labels);
         let rules = problem.contract.map_or(&[][..], |c| c.results);
         let outputs: Vec<String> = traced.kernel.outputs().map(|(_, b)| b.name.clone()).collect();
         let named = traced.results.iter().enumerate().map(|(i, &at)| {
@@ -62,7 +65,7 @@ impl Prepared {
         let mut warnings = traced.warnings;
         let verified = gate(traced.kernel, target, &mut warnings)?;
         let inputs = problem.tensors.iter().map(|(_, t)| t.clone()).collect();
-        Ok(Prepared { source: Some(source), verified, inputs, results, warnings })
+        Ok(Prepared { source: Some(source), verified, inputs, results, warnings, labels })
     }
 
     /// Puts a kernel that was read from a file through the gate.
@@ -73,7 +76,7 @@ impl Prepared {
         let results = kernel.outputs().enumerate().map(|(i, (_, b))| (b.name.clone(), i)).collect();
         let mut warnings = Diagnostics::new();
         let verified = gate(kernel, target, &mut warnings)?;
-        Ok(Prepared { source: None, verified, inputs, results, warnings })
+        Ok(Prepared { source: None, verified, inputs, results, warnings, labels: Vec::new() })
     }
 
     /// The kernel.

@@ -165,12 +165,15 @@ pub struct Schedule {
     /// Instructions shown of each engine
     #[arg(long, default_value_t = 40)]
     pub limit: usize,
-    /// Compile without a pass: reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
+    /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
     /// Write the machine program to a file
     #[arg(long, short, value_name = "FILE.nkim")]
     pub output: Option<PathBuf>,
+    /// Print the compiler's choices as a schedule to start from
+    #[arg(long, conflicts_with = "ablate")]
+    pub show: bool,
     /// Compile without each pass in turn, and without any: what each gains, and that no result changes
     #[arg(long)]
     pub ablate: bool,
@@ -184,7 +187,7 @@ pub struct Schedule {
 pub struct Simulation {
     #[command(flatten)]
     pub subject: Subject,
-    /// Compile without a pass: reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
+    /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
     /// Do not compute results: for shapes too large to compute

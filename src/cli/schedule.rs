@@ -29,8 +29,17 @@ pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
         write_file(path, nki_sim::text::print(&compiled.program).as_bytes())?;
     }
     context.say(format!("{} on {}\n", loaded.what, args.subject.target()));
-    context.say(compiled.report.to_string());
-    context.say(format!("\n{}", compiled.listing(args.limit).trim_end()));
+    let (chosen, remarks) = crate::Schedule::chosen(&loaded.prepared.labels, &compiled.report);
+    if args.show {
+        if loaded.prepared.labels.is_empty() {
+            context.say("// A kernel from a file has no labels; its text says `buffers`, `queue`, `after` and `unroll`.");
+        }
+        context.say(chosen.to_string());
+        remarks.iter().for_each(|r| context.say(format!("// {r}")));
+    } else {
+        context.say(compiled.report.to_string());
+        context.say(format!("\n{}", compiled.listing(args.limit).trim_end()));
+    }
     if let Some(path) = &args.output {
         context.say(format!("\nwrote {}", path.display()));
     }
@@ -41,6 +50,8 @@ pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
         "case": loaded.what,
         "target": args.subject.target().name(),
         "compiler": compiler(&compiled),
+        "schedule": chosen.to_string(),
+        "schedule_remarks": remarks,
         "listing": compiled.listing(args.limit),
         "written": args.output.as_ref().map(|p| p.display().to_string()),
         "warnings": diagnostics(&loaded.prepared.warnings),

@@ -2,6 +2,7 @@
 //! what the author wrote (`let acc`, `for ki`) in one kernel function and may stand for many things, because tails are
 //! peeled and kernels are called more than once.
 
+use crate::schedule::{Label, Labelled};
 use std::collections::BTreeMap;
 
 /// Hands out unique names: `acc`, `acc.1`, `acc.2`.
@@ -56,6 +57,21 @@ impl Labels {
         if row.last() != Some(&entity) {
             row.push(entity);
         }
+    }
+    /// All labels with the buffers and loops that they stand for.
+    pub fn all(&self) -> Vec<Labelled> {
+        let row = |(&(path, name), entities): (&(_, _), &Vec<super::Entity>)| {
+            let mut row = Labelled { label: Label { path, name }, bufs: Vec::new(), loops: Vec::new() };
+            for e in entities {
+                match e {
+                    super::Entity::Buf(b) => row.bufs.push(*b),
+                    super::Entity::Loop(l) => row.loops.push(*l),
+                    super::Entity::Reg(_) | super::Entity::Straight => {}
+                }
+            }
+            row
+        };
+        self.rows.iter().map(row).collect()
     }
     /// Everything a label stands for; `None` if nothing was ever given it.
     pub fn get(&self, kernel: &'static str, name: &'static str) -> Option<&[super::Entity]> {

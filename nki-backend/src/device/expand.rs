@@ -7,7 +7,7 @@ use crate::device::options::CompileOptions;
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Accumulate, Bound, BufKind, LoopData, Node};
 use nki_ir::op::Effect;
-use nki_ir::{Affine, Buf, Code, Diagnostic, Diagnostics, Kernel, Loop, Region, Var};
+use nki_ir::{Affine, Buf, Code, Diagnostic, Diagnostics, Kernel, Loc, Loop, Region, Var};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -49,13 +49,16 @@ pub struct Instance {
     pub last: u32,
 }
 
-/// A hardware loop that encloses a block. Its counter runs `0, 1, .. trip - 1`; the source variable is `lo + step · counter`.
+/// A hardware loop that encloses a block. Its counter runs `0, 1, .. trip - 1`; in the first turn of the source that one of
+/// its turns holds, the source variable is `lo + step · counter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HardLoop {
     pub source: Loop,
     pub var: Var,
     pub lo: i64,
     pub step: i64,
+    /// From one turn of the source to the next.
+    pub source_step: i64,
     pub trip: u64,
     /// Nesting depth, 0 outermost; also the number of the register that counts it.
     pub depth: u32,
@@ -131,7 +134,7 @@ pub fn expand(
     let mut e = Expander {
         kernel,
         templates,
-        hard: hardware_loops(kernel, options.unroll_budget),
+        hard: hardware_loops(kernel, options.unroll_budget)?,
         values: vec![0; kernel.vars.len()],
         first_turn: vec![true; kernel.vars.len()],
         hard_vars: vec![false; kernel.vars.len()],
@@ -157,8 +160,12 @@ pub fn expand(
 /// Which loops stay hardware loops: those that unroll to more than `budget` instructions, and those around loops and branches
 /// on registers, which exist once. Sizes are summed from the inside
 /// out without recursion: `order` lists a region before what is nested in it.
-fn hardware_loops(kernel: &Kernel, budget: u64) -> Vec<bool> {
-    let mut hard = vec![false; kernel.loops.len()];
+///
+/// A schedule's `unroll n` makes a hardware loop of `n` turns each of one with more than `n` turns; others unroll whole.
+/// By loop: turns of the source in one of the hardware loop, 0 for a loop that unrolls.
+fn hardware_loops(kernel: &Kernel, budget: u64) -> Result<Vec<u32>, Diagnostics> {
+    let mut hard = vec![0u32; kernel.loops.len()];
+    let mut errors = Diagnostics::new();
     let mut size = vec![0u64; kernel.regions.len()];
     let mut dynamic = vec![false; kernel.regions.len()];
     let mut order = vec![kernel.body];
@@ -180,17 +187,54 @@ fn hardware_loops(kernel: &Kernel, budget: u64) -> Vec<bool> {
                 Node::Loop(l) => {
                     let data = &kernel.loops[*l];
                     let body = data.regions().iter().fold(0u64, |s, r| s.saturating_add(size[r.index()]));
-                    let unrolled = body.saturating_mul(data.trip_count().unwrap_or(1));
+                    let trip = data.trip_count().unwrap_or(1);
+                    let unrolled = body.saturating_mul(trip);
                     let inside = data.regions().iter().any(|r| dynamic[r.index()]);
                     dynamic[region.index()] |= inside || data.is_dynamic();
-                    hard[l.index()] = unrolled > budget || inside && data.trip_count() != Some(1);
-                    if hard[l.index()] { body } else { unrolled }
+                    hard[l.index()] = match data {
+                        LoopData::For { unroll: Some(n), var, loc, .. }
+                            if *n > 1 && trip > 1 && inside || *n > 1 && data.is_dynamic() =>
+                        {
+                            errors.push(on_registers(kernel, *var, *loc, *n));
+                            1
+                        }
+                        _ if inside => u32::from(trip > 1),
+                        LoopData::For { unroll: Some(n), .. } if trip <= u64::from(*n) => 0,
+                        LoopData::For { unroll: Some(n), var, loc, .. } => {
+                            if *n == 0 || !trip.is_multiple_of((*n).into()) {
+                                errors.push(not_divisible(kernel, *var, *loc, *n, trip));
+                            }
+                            (*n).max(1)
+                        }
+                        _ => u32::from(unrolled > budget),
+                    };
+                    match hard[l.index()] {
+                        0 => unrolled,
+                        turns => body.saturating_mul(turns.into()),
+                    }
                 }
             });
         }
         size[region.index()] = total;
     }
-    hard
+    if errors.has_errors() { Err(errors) } else { Ok(hard) }
+}
+
+fn on_registers(kernel: &Kernel, var: Var, loc: Loc, n: u32) -> Diagnostic {
+    let name = &kernel.vars[var].name;
+    let text =
+        format!("`{name}` cannot be unrolled {n} times: it runs, or holds what runs, as registers say");
+    Diagnostic::error(Code::Schedule, text).at(&kernel.locs, loc).help("leave out the unrolling of this loop")
+}
+
+fn not_divisible(kernel: &Kernel, var: Var, loc: Loc, n: u32, trip: u64) -> Diagnostic {
+    let name = &kernel.vars[var].name;
+    let text = format!("`{name}` has {trip} turns, which is no multiple of the {n} asked for to unroll");
+    let fitting: Vec<String> =
+        (1..=trip.min(256)).filter(|d| trip.is_multiple_of(*d)).map(|d| d.to_string()).collect();
+    Diagnostic::error(Code::Schedule, text)
+        .at(&kernel.locs, loc)
+        .help(format!("unroll {} turns, or {trip} or more for all of them", fitting.join(", ")))
 }
 
 /// A region being walked, and what happens at its end.
@@ -208,9 +252,9 @@ enum Then {
         step: i64,
         hi: i64,
     },
-    /// Close a hardware loop whose items began at `.0`; the blocks before it are `.1`.
-    Close(HardLoop, u32, Vec<Block>),
-    /// Close a `while` loop, in the same way.
+    /// Close a hardware loop whose items began at `.1`, after `.3` more turns of the source; the blocks before it are `.2`.
+    Close(HardLoop, u32, Vec<Block>, u32),
+    /// Close a `while` loop whose items began at `.1`; the blocks before it are `.2`.
     CloseWhile(Loop, u32, Vec<Block>),
     /// Go on with the other side of a branch.
     Otherwise(Loop, Region, Vec<Block>),
@@ -222,7 +266,7 @@ enum Then {
 struct Expander<'a> {
     kernel: &'a Kernel,
     templates: &'a [Template],
-    hard: Vec<bool>,
+    hard: Vec<u32>,
     values: Vec<i64>,
     first_turn: Vec<bool>,
     hard_vars: Vec<bool>,
@@ -248,10 +292,19 @@ impl Expander<'_> {
                         continue;
                     }
                 }
+                if let Then::Close(l, .., more) = &mut frame.then
+                    && *more > 0
+                {
+                    *more -= 1;
+                    self.values[l.var.index()] += l.source_step;
+                    self.first_turn[l.var.index()] = false;
+                    frame.node = 0;
+                    continue;
+                }
                 let done = stack.pop().expect("the frame was just there");
                 match done.then {
                     Then::EndGroup => self.group = NONE,
-                    Then::Close(l, from, outer) => {
+                    Then::Close(l, from, outer, _) => {
                         self.close(&mut blocks, &mut begin);
                         self.extend_lives(from);
                         self.hard_vars[l.var.index()] = false;
@@ -282,6 +335,7 @@ impl Expander<'_> {
             frame.node += 1;
             match node {
                 Node::Alloc(buf) => self.allocate(buf),
+                Node::Inst(inst) if self.templates[inst.index()].fused => {}
                 Node::Inst(inst) if self.templates[inst.index()].is_register() => {
                     self.close(&mut blocks, &mut begin);
                     self.item(inst.0)?;
@@ -304,14 +358,16 @@ impl Expander<'_> {
                             continue;
                         }
                         self.first_turn[var.index()] = true;
-                        let then = if self.hard[l.index()] {
+                        let turns = self.hard[l.index()];
+                        let then = if turns > 0 {
                             self.close(&mut blocks, &mut begin);
                             let hard = HardLoop {
                                 source: l,
                                 var: *var,
                                 lo: *lo,
-                                step: *step,
-                                trip,
+                                step: step * i64::from(turns),
+                                source_step: *step,
+                                trip: trip / u64::from(turns),
                                 depth,
                                 dynamic: None,
                             };
@@ -323,7 +379,8 @@ impl Expander<'_> {
                             self.hard_vars[var.index()] = true;
                             // The constant part of an address is its value in the first turn.
                             self.values[var.index()] = *lo;
-                            Then::Close(hard, self.out.items.len() as u32, std::mem::take(&mut blocks))
+                            let before = std::mem::take(&mut blocks);
+                            Then::Close(hard, self.out.items.len() as u32, before, turns - 1)
                         } else {
                             self.values[var.index()] = *lo;
                             Then::Repeat { var: *var, step: *step, hi: *hi }
@@ -337,7 +394,16 @@ impl Expander<'_> {
                         }
                         self.close(&mut blocks, &mut begin);
                         let dynamic = Some(DynamicBounds { lo, hi, step });
-                        let hard = HardLoop { source: l, var, lo: 0, step: 1, trip: 1, depth, dynamic };
+                        let hard = HardLoop {
+                            source: l,
+                            var,
+                            lo: 0,
+                            step: 1,
+                            source_step: 1,
+                            trip: 1,
+                            depth,
+                            dynamic,
+                        };
                         depth += 1;
                         if !self.out.loops.contains(&hard) {
                             self.out.loops.push(hard);
@@ -346,7 +412,7 @@ impl Expander<'_> {
                         self.first_turn[var.index()] = true;
                         self.values[var.index()] = 0;
                         let from = self.out.items.len() as u32;
-                        let then = Then::Close(hard, from, std::mem::take(&mut blocks));
+                        let then = Then::Close(hard, from, std::mem::take(&mut blocks), 0);
                         stack.push(Frame { region: body, node: 0, then });
                     }
                     &LoopData::While { body, .. } => {
@@ -389,10 +455,9 @@ impl Expander<'_> {
         let (adds, conditional) = match &t.accumulate {
             Accumulate::Add => (true, false),
             Accumulate::UnlessFirst(vars) => {
-                let (hard, unrolled): (Vec<Var>, Vec<Var>) =
-                    vars.iter().partition(|v| self.hard_vars[v.index()]);
-                let later = unrolled.iter().any(|v| !self.first_turn[v.index()]);
-                (later || !hard.is_empty(), !later && !hard.is_empty())
+                let hard = vars.iter().any(|v| self.hard_vars[v.index()]);
+                let later = vars.iter().any(|v| !self.first_turn[v.index()]);
+                (later || hard, !later && hard)
             }
             Accumulate::Overwrite | Accumulate::Auto => (false, false),
         };

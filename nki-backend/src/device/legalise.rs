@@ -14,7 +14,7 @@ use nki_ir::{
 use smallvec::{SmallVec, smallvec};
 
 /// A legalised instruction, before its loop variables have values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Template {
     pub inst: Inst,
     pub op: Op,
@@ -24,6 +24,8 @@ pub struct Template {
     pub attrs: SmallVec<[Attr; 4]>,
     pub accumulate: Accumulate,
     pub dma: Option<Transfer>,
+    /// Another instruction does its work.
+    pub fused: bool,
     pub loc: Loc,
 }
 
@@ -33,10 +35,12 @@ pub struct Transfer {
     pub dge: DgeMode,
     /// Sequencers that may issue it, preferred first.
     pub issuers: &'static [Engine],
+    /// The ring asked for by a schedule.
+    pub queue: Option<u8>,
 }
 
 /// An operand of a template.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Form {
     None,
     Imm(f32),
@@ -48,7 +52,7 @@ pub enum Form {
 }
 
 /// A view as a linear pattern.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ViewForm {
     pub buf: Buf,
     pub space: Space,
@@ -71,7 +75,7 @@ pub struct ViewForm {
 }
 
 /// A position found at run time: `index · scale` bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IndexForm {
     /// The index tile; `None` for a register.
     pub view: Option<Box<ViewForm>>,
@@ -172,10 +176,11 @@ fn template(
         attrs: data.attrs.clone(),
         accumulate: accumulate.unwrap_or(Accumulate::Overwrite),
         dma: None,
+        fused: false,
         loc: data.loc,
     };
     if t.engines.as_slice() == [Engine::Dma] {
-        t.dma = Some(transfer(target, &t));
+        t.dma = Some(transfer(kernel, target, &t)?);
     }
     if t.op == Op::AffineSelect {
         negate_comparison(&mut t.attrs);
@@ -285,7 +290,7 @@ fn movable(data: &InstData, generation: Gen, operands: &[Form]) -> bool {
 }
 
 /// Descriptor mode and issuers (isa.md 9.6.1, `dge_mode` "unknown"; machine.md 5.3).
-fn transfer(target: Target, t: &Template) -> Transfer {
+fn transfer(kernel: &Kernel, target: Target, t: &Template) -> Result<Transfer, Box<Diagnostic>> {
     let mut mode = DgeMode::Unknown;
     let mut issuer = Engine::Unknown;
     for a in &t.attrs {
@@ -313,8 +318,28 @@ fn transfer(target: Target, t: &Template) -> Transfer {
             DgeMode::None
         };
     }
-    Transfer { dge: mode, issuers: issuers(mode, issuer) }
+    let tiles = || t.operands.iter().filter_map(Form::view).filter(|v| v.space.on_chip());
+    let mut queue = None;
+    for (v, asked) in tiles().filter_map(|v| Some((v, kernel.bufs[v.buf].queue?))) {
+        let name = &kernel.bufs[v.buf].name;
+        let problem = match queue {
+            _ if asked >= RINGS => format!("`{name}` asks for ring {asked} of {RINGS}"),
+            Some(other) if other != asked => {
+                format!("`{name}` asks for ring {asked}, and the tile on the other side for ring {other}")
+            }
+            _ => {
+                queue = Some(asked);
+                continue;
+            }
+        };
+        let d = Diagnostic::error(Code::Schedule, problem).at(&kernel.locs, t.loc);
+        return Err(Box::new(d.note("a DMA engine has rings 0 to 15 (machine.md 5.1)")));
+    }
+    Ok(Transfer { dge: mode, issuers: issuers(mode, issuer), queue })
 }
+
+/// Rings of a DMA engine (machine.md 5.1).
+const RINGS: u8 = 16;
 
 /// A transfer whose address contains a hardware loop counter cannot have static descriptors.
 pub fn descriptors_for_loops(templates: &mut [Template], loops: &[HardLoop], target: Target) {

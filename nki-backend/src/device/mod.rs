@@ -3,6 +3,7 @@
 //! | Pass | File | Does |
 //! |---|---|---|
 //! | legalise | `legalise.rs` | instructions the machine has, engines, descriptor modes |
+//! | fuse | `fuse.rs` | pairs of element-wise instructions to one |
 //! | expand | `expand.rs` | static loops to a linear stream with concrete addresses; large loops stay loops |
 //! | reuse-loads | `reuse.rs` | tiles that are loaded again stay where SBUF has room |
 //! | allocate | `allocate/` | SBUF, PSUM and HBM addresses, multi-buffering |
@@ -19,10 +20,12 @@
 mod allocate;
 mod back;
 mod cost;
+mod decided;
 mod depend;
 mod emit;
 mod expand;
 mod front;
+mod fuse;
 mod legalise;
 mod listing;
 mod options;
@@ -33,6 +36,7 @@ mod sync;
 
 pub use allocate::SiteReport;
 pub use cost::{Cost, CostModel, DmaCost, Hops, SimulatedCosts};
+pub use decided::{BufferChoice, LoopChoice};
 pub use legalise::{Template, Transfer};
 pub use options::{CompileOptions, Pass};
 pub use report::{CompileReport, PassNote};
@@ -82,10 +86,14 @@ pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled
     let (kernel, target) = (verified.kernel(), verified.target());
     let mut report = CompileReport::default();
     let mut templates = legalise::legalise(kernel, target)?;
+    let model = SimulatedCosts::new(target);
+    if options.runs(Pass::Fuse) {
+        report.fused(fuse::fuse(kernel, target, &mut templates, &model));
+    }
     let stream = expand::expand(kernel, &templates, options)?;
     legalise::descriptors_for_loops(&mut templates, &stream.loops, target);
     report.expanded(kernel, &stream);
-    let costs = Costs::new(&templates, &SimulatedCosts::new(target));
+    let costs = Costs::new(&templates, &model);
     let front = Front { kernel, target, templates: &templates, costs: &costs, options };
     let (stream, allocation) = front.allocate(stream, &mut report)?;
     report.allocated(&allocation);
@@ -99,6 +107,7 @@ pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled
         allocation: &allocation,
     };
     let program = back.compile(&mut report)?;
+    (report.buffers, report.loops) = decided::decided(kernel, &templates, &stream, &allocation, &program);
     // A program of ours that the machine's gate rejects is a bug of this compiler; tests and debug builds look for it.
     if cfg!(debug_assertions) && report.instructions.iter().sum::<u64>() <= DEBUG_VERIFY {
         nki_sim::verify(program.clone())?;

@@ -20,6 +20,8 @@ macro_rules! passes {
 }
 
 passes! {
+    /// Merge pairs of element-wise instructions into fused forms with the same bits.
+    Fuse, "fuse";
     /// Keep tiles that are loaded again, as far as SBUF allows.
     ReuseLoads, "reuse-loads";
     /// Spread instructions that several engines can run with identical results.

@@ -1,6 +1,7 @@
 //! What the compiler did, in figures.
 
 use crate::device::allocate::{Allocation, SiteReport};
+use crate::device::decided::{BufferChoice, LoopChoice};
 use crate::device::depend::Dependences;
 use crate::device::expand::Stream;
 use crate::device::reuse::Reused;
@@ -23,6 +24,9 @@ pub struct CompileReport {
     pub notes: Vec<PassNote>,
     /// Buffers on chip with their multi-buffering depths.
     pub sites: Vec<SiteReport>,
+    /// What a schedule could say about each buffer on chip, by buffer, and about each loop.
+    pub buffers: Vec<BufferChoice>,
+    pub loops: Vec<LoopChoice>,
     /// Highest byte used per partition.
     pub sbuf_peak: u32,
     pub psum_peak: u32,
@@ -52,6 +56,12 @@ impl CompileReport {
             stream.instances.len()
         );
         self.note("expand", text);
+    }
+
+    pub(crate) fn fused(&mut self, pairs: usize) {
+        if pairs > 0 {
+            self.note("fuse", format!("{pairs} instructions of the source merged into the next"));
+        }
     }
 
     pub(crate) fn reused(&mut self, r: Reused) {

@@ -2,7 +2,9 @@
 
 mod agree;
 mod capacity;
+mod fuse;
 mod kernels;
 mod random;
 mod semaphores;
+mod steps;
 mod structure;

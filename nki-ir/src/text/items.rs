@@ -80,6 +80,20 @@ impl Parser<'_> {
         if self.eat_word("buffers") {
             data.buffers = Some(self.int("a number of buffers")?);
         }
+        if self.eat_word("queue") {
+            data.queue = Some(self.int("a ring")?);
+        }
+        if self.eat_word("after") {
+            let (name, at) = self.value_name("a buffer, `%name`")?;
+            data.after = match self.resolve(&name, at) {
+                Meaning::Buf(buf) => Some(buf),
+                Meaning::Unknown => None,
+                _ => {
+                    let text = format!("`%{}` is not a buffer", super::lexer::shorten(&name));
+                    return self.fail(at, Code::Form, text);
+                }
+            };
+        }
         data.loc = self.trailer(pos)?;
         Ok(data)
     }

@@ -35,6 +35,7 @@
 //! kernel    = "kernel" @name "(" param,.. ")" "{" {statement} "}"
 //! param     = %name ":" ("in" | "out" | "inout") buffer [loc]
 //! buffer    = space "<" dtype "," "[" int,.. "]" ">" ["at" "(" partition "," byte ")"] ["buffers" int]
+//!             ["queue" int] ["after" %name]
 //! statement = %name "=" "alloc" buffer [loc]
 //!           | "reg" %name ":" dtype [loc]
 //!           | "for" %name "in" bound ".." bound ["step" int] ["unroll" int] [loc] block

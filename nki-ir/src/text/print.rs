@@ -56,7 +56,7 @@ impl<'k> Printer<'k> {
                 BufKind::Output => "out",
                 BufKind::InOut | BufKind::Private => "inout",
             };
-            let _ = write!(out, "  {}: {kind} {}", self.names.buf(buf), buffer(data));
+            let _ = write!(out, "  {}: {kind} {}", self.names.buf(buf), self.buffer(data));
             self.trailer(&mut out, data.loc);
             out.push_str(",\n");
         }
@@ -102,6 +102,24 @@ impl<'k> Printer<'k> {
         self.open = None;
     }
 
+    fn buffer(&self, data: &BufData) -> String {
+        let shape: Vec<i64> = data.shape.iter().map(|&n| n.into()).collect();
+        let mut out = format!("{}<{}, {}>", data.space, data.dtype, ints(&shape));
+        if let Some((partition, offset)) = data.address {
+            let _ = write!(out, " at ({partition}, {offset})");
+        }
+        if let Some(n) = data.buffers {
+            let _ = write!(out, " buffers {n}");
+        }
+        if let Some(n) = data.queue {
+            let _ = write!(out, " queue {n}");
+        }
+        if let Some(before) = data.after {
+            let _ = write!(out, " after {}", self.names.buf(before));
+        }
+        out
+    }
+
     fn set_open(&mut self, l: crate::entity::Loop, value: bool) {
         if let (Some(LoopData::For { var, .. }), Some(open)) = (self.kernel.loops.get(l), &mut self.open)
             && let Some(slot) = open.get_mut(var.index())
@@ -114,7 +132,7 @@ impl<'k> Printer<'k> {
         match node {
             Node::Alloc(buf) => match self.kernel.bufs.get(buf) {
                 Some(data) => {
-                    let _ = write!(out, "{} = alloc {}", self.names.buf(buf), buffer(data));
+                    let _ = write!(out, "{} = alloc {}", self.names.buf(buf), self.buffer(data));
                     self.trailer(out, data.loc);
                 }
                 None => {
@@ -413,18 +431,6 @@ impl<'k> Printer<'k> {
 fn indent(out: &mut String, depth: usize) {
     // Deep nests are not worth a quadratic text.
     out.extend(std::iter::repeat_n("  ", depth.min(16)));
-}
-
-fn buffer(data: &BufData) -> String {
-    let shape: Vec<i64> = data.shape.iter().map(|&n| n.into()).collect();
-    let mut out = format!("{}<{}, {}>", data.space, data.dtype, ints(&shape));
-    if let Some((partition, offset)) = data.address {
-        let _ = write!(out, " at ({partition}, {offset})");
-    }
-    if let Some(n) = data.buffers {
-        let _ = write!(out, " buffers {n}");
-    }
-    out
 }
 
 fn is_whole(a: &AxisSlice, n: u32) -> bool {

@@ -285,14 +285,13 @@ impl Pool<'_> {
     fn fill(&mut self, sites: &[Site], shared: Option<Vec<Site>>) -> Result<(), Diagnostics> {
         self.check_manual(sites)?;
         let own = self.fit(sites);
-        if own.as_ref().is_none_or(|o| o.scale < 100) {
-            if self.space == Space::Psum
-                && let Some(spots) = rotate_banks(&self.single(sites, false), self.capacity)
-            {
-                self.out.granted = 0;
-                self.commit_single(sites, &spots);
-                return Ok(());
-            }
+        if own.as_ref().is_none_or(|o| o.scale < 100)
+            && self.space == Space::Psum
+            && sites.iter().all(|s| !s.asked)
+            && let Some(spots) = rotate_banks(&self.single(sites, false), self.capacity)
+        {
+            self.commit_single(sites, &spots);
+            return Ok(());
         }
         let other = match (&shared, &own) {
             (Some(sites), Some(own)) if own.scale < 100 => self.fit(sites).filter(|f| f.wealth > own.wealth),

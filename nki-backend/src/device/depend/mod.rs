@@ -11,6 +11,7 @@ use crate::device::expand::{NONE, Stream, reads, writes};
 use crate::device::legalise::Template;
 use footprint::{Footprint, on_chip};
 use hbm::HbmCells;
+use nki_ir::entity::Entity;
 use nki_ir::op::{ReduceCmd, reduce_command};
 use nki_ir::target::{PSUM_BANK_BYTES, PSUM_BANKS};
 use nki_ir::{Engine, Kernel, Op, Space};
@@ -93,6 +94,9 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
     let mut out = Dependences { items: items.clone(), offsets: vec![0], edges: Vec::new() };
     let mut found: Vec<Edge> = Vec::new();
     let mut last_in_group = (NONE, NONE);
+    // What a schedule orders: the last item that wrote each buffer that others come after.
+    let ordered = program.kernel.bufs.values().any(|b| b.after.is_some());
+    let mut last_writer = vec![NONE; if ordered { program.kernel.bufs.len() } else { 0 }];
     for i in items {
         let item = &program.stream.items[i as usize];
         let t = &program.templates[item.template as usize];
@@ -131,6 +135,17 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
                 found.push(Edge { item: last_in_group.1, kind: Kind::Order });
             }
             last_in_group = (item.group, i);
+        }
+        if ordered {
+            for v in t.views().filter(|v| writes(v)) {
+                let before = program.kernel.bufs[v.buf].after.map_or(NONE, |b| last_writer[b.index()]);
+                if before != NONE {
+                    found.push(Edge { item: before, kind: Kind::Order });
+                }
+            }
+            for v in t.views().filter(|v| writes(v)) {
+                last_writer[v.buf.index()] = i;
+            }
         }
         found.sort_unstable();
         for (k, e) in found.iter().enumerate() {

@@ -90,6 +90,10 @@ fn program_order(p: &Problem<'_>) -> Plan {
 
 /// The ring of a transfer: one for loads and one for stores, so that a store never waits in line behind loads. Rings are
 /// served in turn, and within a ring in order, which keeps the order of the schedule; more rings would only blur it.
+/// The author may ask for another.
 pub fn ring(t: &Template) -> u8 {
+    if let Some(asked) = t.dma.as_ref().and_then(|d| d.queue) {
+        return asked;
+    }
     u8::from(t.views().any(|v| v.space == Space::Hbm && writes(v)))
 }
