@@ -256,3 +256,53 @@ fn the_compilers_choices_are_shown_as_a_schedule() {
     let j = json(&["schedule", "softmax"]);
     assert!(j["schedule"].as_str().unwrap().starts_with("Schedule::new()"), "{j}");
 }
+
+#[test]
+fn reports_advise_and_compare() {
+    let dir = folder("report");
+    let file = |name: &str| dir.join(name).display().to_string();
+    let report = json(&["report", "matmul", "--dtype", "f32", "-d", "m=1024"]);
+    let advice = report["advice"].as_array().unwrap();
+    assert!(
+        advice.iter().any(|a| a["kind"] == "float32" && a["gain_ns"].as_f64().unwrap() > 0.0),
+        "{advice:?}"
+    );
+    let text = out(&nki(&["report", "matmul", "--dtype", "f32", "-d", "m=1024"]));
+    assert!(text.contains("what to change") && text.contains("kernel.rs:"), "{text}");
+
+    let ns = |v: &serde_json::Value| v["kernel_ns"].as_f64().unwrap();
+    let targets = json(&["report", "softmax", "--vs-target", "trn3"]);
+    assert_eq!(targets["schema"], "nki.compare/1");
+    assert!(targets["after"]["what"].as_str().unwrap().contains("trn3"));
+    let passes = json(&["report", "softmax", "-d", "rows=2048", "--vs-without", "multi-buffer,schedule"]);
+    assert!(ns(&passes["after"]) > ns(&passes["before"]));
+    let kernels = json(&["report", "matmul", "matmul_blocked", "-d", "m=2048"]);
+    assert!(kernels["after"]["what"].as_str().unwrap().starts_with("matmul_blocked"));
+
+    // A run that was kept, against the same kernel now, and against its own machine program.
+    let (kept, program) = (file("old.json"), file("add.nkim"));
+    let old = nki(&["report", "add", "--json"]);
+    std::fs::write(&kept, &old.stdout).unwrap();
+    json(&["ir", "add", "-o", &program]);
+    for other in ["add", &program] {
+        let same = json(&["report", &kept, other]);
+        assert_eq!(ns(&same["before"]), ns(&same["after"]));
+    }
+    for (args, code, part) in [
+        (&["report", &kept][..], 2, "can only be compared"),
+        (&["report", "add", "no-such.json"], 1, "no-such.json"),
+        (&["report", "add", "add", "--html", "x.html"], 2, "one run"),
+    ] {
+        let o = nki(args);
+        assert_eq!(o.status.code(), Some(code), "{args:?}: {}", err(&o));
+        assert!(err(&o).contains("error[nki::") && err(&o).contains(part), "{args:?}: {}", err(&o));
+    }
+    std::fs::write(&kept, "{\"schema\": \"nki.report/1\", \"report\": {}}").unwrap();
+    assert!(err(&nki(&["report", &kept, "add"])).contains("no number `kernel_ns`"));
+    std::fs::write(&kept, "[").unwrap();
+    assert!(err(&nki(&["report", &kept, "add"])).contains("not JSON"));
+    let page = file("r.html");
+    assert_eq!(json(&["report", "matmul", "--html", &page])["written"], *page);
+    assert!(std::fs::read_to_string(&page).unwrap().contains("\"advice\":["));
+    std::fs::remove_dir_all(dir).unwrap();
+}

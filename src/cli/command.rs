@@ -231,6 +231,24 @@ pub struct Trace {
 pub struct Report {
     #[command(flatten)]
     pub subject: Subject,
+    /// Another kernel or file, or a run that was kept (FILE.json, from --json): explains what differs
+    #[arg(value_name = "B")]
+    pub other: Option<String>,
+    /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, reduce-waits
+    #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
+    pub without: Vec<Pass>,
+    /// Compare with the same on another target
+    #[arg(long, value_name = "TARGET", value_parser = target)]
+    pub vs_target: Option<Target>,
+    /// Compare with the same, compiled without a pass
+    #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
+    pub vs_without: Vec<Pass>,
+    /// Compare with the same, with another argument
+    #[arg(long = "vs-arg", value_name = "NAME=VALUE", value_parser = pair)]
+    pub vs_args: Vec<(String, String)>,
+    /// Write a page with the timeline, the memories over time and the report, for a browser
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Args)]

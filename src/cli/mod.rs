@@ -21,6 +21,7 @@ mod ir;
 mod isa;
 mod list;
 mod machine;
+mod report;
 mod run;
 mod schedule;
 mod simulate;
@@ -97,7 +98,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics
         Command::Ir(args) => ir::run(context, args),
         Command::Schedule(args) => schedule::run(context, args),
         Command::Simulate(args) => simulate::simulate(context, args),
-        Command::Report(args) => simulate::report(context, args),
+        Command::Report(args) => report::run(context, args),
         Command::Trace(args) => simulate::trace(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Tune(args) => tune::run(context, args),

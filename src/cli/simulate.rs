@@ -1,6 +1,6 @@
-//! `nki simulate`, `nki trace` and `nki report`: a kernel on the simulated machine.
+//! `nki simulate` and `nki trace`: a kernel on the simulated machine.
 
-use super::command::{Report, Simulate, Simulation, Trace};
+use super::command::{Simulate, Trace};
 use super::context::{Context, Outcome, diagnostics};
 use super::machine::load_machine;
 use nki_ir::Diagnostics;
@@ -50,24 +50,5 @@ pub fn trace(context: &Context, args: &Trace) -> Result<Outcome, Diagnostics> {
         "instructions": report.instructions,
         "written": path,
         "warnings": diagnostics(&warnings),
-    })))
-}
-
-pub fn report(context: &Context, args: &Report) -> Result<Outcome, Diagnostics> {
-    let progress = context.progress(format!("compiling and simulating {}", args.subject.kernel));
-    let machine = load_machine(&Simulation::time_only(&args.subject))?;
-    let output = machine.run()?;
-    drop(progress);
-    context.say(format!("{}\n\n{}", machine.what, output.report));
-    if let Some((text, _)) = &machine.compiler {
-        context.say(format!("compiler\n{text}"));
-    }
-    context.warn(&machine.warnings);
-    Ok(Outcome::ok(json!({
-        "schema": "nki.report/1",
-        "case": machine.what,
-        "compiler": machine.compiler.as_ref().map(|c| &c.1),
-        "report": output.report.to_json(),
-        "warnings": diagnostics(&machine.warnings),
     })))
 }

@@ -134,6 +134,11 @@ impl DmaShape {
         Share { elements, bytes, service: ps(service), packets }
     }
 
+    /// The same bytes in elements of at least `run` bytes, where a partition has as many.
+    pub fn in_elements_of(&self, run: u64) -> DmaShape {
+        DmaShape { elements: self.elements.min(self.bytes.div_ceil(run)).max(1), ..self.clone() }
+    }
+
     /// The shares of the 16 engines when the SBUF side starts at partition `start`.
     pub fn distribute(&self, k: &Constants, start: u32) -> [Share; DMA_ENGINES] {
         let mut shares = [Share::default(); DMA_ENGINES];

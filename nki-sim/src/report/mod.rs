@@ -1,11 +1,17 @@
 //! What a run tells about a kernel. Definitions of the metrics: machine.md section 17.
 
+mod advice;
+#[cfg(feature = "json")]
+mod compare;
 mod critical;
 #[cfg(feature = "json")]
 mod json;
 mod text;
 mod work;
 
+pub use advice::{Advice, AdviceKind, advise};
+#[cfg(feature = "json")]
+pub use compare::{Change, Comparison, compare};
 pub use work::{Counters, Flops, Traffic};
 
 use crate::code::Flat;

@@ -6,7 +6,7 @@ use crate::timing::Stall;
 use std::fmt;
 
 /// A time with a sensible unit.
-fn time(ns: f64) -> String {
+pub(super) fn time(ns: f64) -> String {
     match ns {
         t if t >= 1e6 => format!("{:.3} ms", t / 1e6),
         t if t >= 1e3 => format!("{:.2} us", t / 1e3),
@@ -14,7 +14,7 @@ fn time(ns: f64) -> String {
     }
 }
 
-fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     match n as f64 {
         x if x >= 1e9 => format!("{:.2} GB", x / 1e9),
         x if x >= 1e6 => format!("{:.2} MB", x / 1e6),
