@@ -183,7 +183,7 @@ pub struct Schedule {
 }
 
 /// What to simulate, and how.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Simulation {
     #[command(flatten)]
     pub subject: Subject,

@@ -44,6 +44,18 @@ pub fn load_machine(args: &Simulation) -> Result<Machine, Diagnostics> {
     Ok(machine)
 }
 
+/// Loads what the command line names to find out its time: without data, unless its control flow depends on them.
+///
+/// # Errors
+/// Everything that keeps it from running.
+pub fn load_timed(args: &Simulation) -> Result<Machine, Diagnostics> {
+    let machine = load_machine(&Simulation { time_only: true, ..args.clone() })?;
+    if !machine.program.depends_on_data() {
+        return Ok(machine);
+    }
+    load_machine(&Simulation { time_only: false, ..args.clone() })
+}
+
 fn compiled(subject: &Subject, without: &[Pass], mode: Mode) -> Result<Machine, Diagnostics> {
     let loaded = load(subject)?;
     let options = without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));

@@ -2,7 +2,7 @@
 
 use super::command::{Report, Simulation, Subject};
 use super::context::{Context, Outcome, diagnostics};
-use super::machine::{Machine, load_machine};
+use super::machine::{Machine, load_timed};
 use super::subject::read_text;
 use nki_ir::{Code, Diagnostic, Diagnostics};
 use nki_sim::SimOptions;
@@ -22,7 +22,7 @@ pub fn run(context: &Context, args: &Report) -> Result<Outcome, Diagnostics> {
         return Err(Diagnostic::error(Code::Usage, text).help("`nki report OLD.json KERNEL`").into());
     }
     let progress = context.progress(format!("compiling and simulating {}", args.subject.kernel));
-    let machine = load_machine(&simulation(args))?;
+    let machine = load_timed(&simulation(args))?;
     let mut warnings = machine.warnings.clone();
     let advice = advise(&machine.program, &SimOptions::default()).unwrap_or_else(|errors| {
         for e in errors {
@@ -132,7 +132,7 @@ fn one(name: &str, args: Simulation) -> Result<(String, Value), Diagnostics> {
     if is_saved(name) {
         return saved(name);
     }
-    let machine: Machine = load_machine(&args)?;
+    let machine: Machine = load_timed(&args)?;
     let mut what = machine.what.clone();
     for pass in &args.without {
         what += &format!(" without {}", pass.name());

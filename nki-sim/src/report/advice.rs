@@ -429,15 +429,20 @@ struct Reloads {
 /// Loads that are remembered.
 const REMEMBERED: usize = 4_000_000;
 
+/// Executed instructions after which the search for reloads ends.
+const EXECUTED: u64 = 20_000_000;
+
 struct Loads<'a> {
     flat: &'a Flat,
     found: Reloads,
+    /// Registers, by stream, whose values come from data.
+    unknown: BTreeSet<(usize, u32)>,
 }
 
 impl Reloads {
     fn find(flat: &Flat, budget: u64) -> Reloads {
-        let mut loads = Loads { flat, found: Reloads::default() };
-        match Executor::new(flat, budget).run(&mut loads) {
+        let mut loads = Loads { flat, found: Reloads::default(), unknown: BTreeSet::new() };
+        match Executor::new(flat, budget.min(EXECUTED)).run(&mut loads) {
             // Where control flow depends on data, what was found until then counts.
             Ok(()) | Err(Stop::Error(_) | Stop::GiveUp(_)) => loads.found,
         }
@@ -445,11 +450,22 @@ impl Reloads {
 }
 
 impl Visitor for Loads<'_> {
-    fn instruction(&mut self, _: usize, inst: u32, regs: &mut Regs) -> Result<(), Stop> {
+    fn instruction(&mut self, stream: usize, inst: u32, regs: &mut Regs) -> Result<(), Stop> {
         let node = &self.flat.insts[inst as usize];
-        if let MKind::RegMove { reg, src } = &node.kind {
-            let value = regs.bound(*src);
-            regs.set(*reg, value);
+        match &node.kind {
+            MKind::RegMove { reg, src } => {
+                if src.terms.iter().any(|t| self.unknown(stream, t.0.0)) {
+                    self.unknown.insert((stream, reg.0));
+                } else {
+                    self.unknown.remove(&(stream, reg.0));
+                }
+                let value = src.eval(regs);
+                regs.set(*reg, value);
+            }
+            MKind::RegLoad { reg, .. } => {
+                self.unknown.insert((stream, reg.0));
+            }
+            _ => {}
         }
         let MKind::Dma { op, operands, .. } = &node.kind else { return Ok(()) };
         let Some((dst, src)) = crate::cost::sides(*op, operands) else { return Ok(()) };
@@ -467,7 +483,10 @@ impl Visitor for Loads<'_> {
             written.iter().for_each(|w| {
                 self.found.loaded.remove(w);
             });
-        } else if src.space == Space::Hbm && src.dynamic.is_none() {
+        } else if src.space == Space::Hbm
+            && src.dynamic.is_none()
+            && !src.offset.terms.iter().any(|t| self.unknown(stream, t.0.0))
+        {
             let place = crate::access::Place::new(src, regs);
             let key = (place.base, place.dims.to_vec());
             if self.found.loaded.contains(&key) {
@@ -484,7 +503,7 @@ impl Visitor for Loads<'_> {
     fn leave(&mut self, _: usize, _: u32) -> Result<(), Stop> {
         Ok(())
     }
-    fn unknown(&self, _: usize, _: u32) -> bool {
-        false
+    fn unknown(&self, stream: usize, register: u32) -> bool {
+        self.unknown.contains(&(stream, register))
     }
 }

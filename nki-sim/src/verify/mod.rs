@@ -62,6 +62,11 @@ impl VerifiedProgram {
     pub fn proof(&self) -> &Proof {
         &self.proof
     }
+    /// Whether registers are loaded from or stored to memory: such a program cannot run in
+    /// [`Mode::TimeOnly`](crate::Mode::TimeOnly).
+    pub fn depends_on_data(&self) -> bool {
+        self.flat.insts.iter().any(|i| matches!(i.kind, MKind::RegLoad { .. } | MKind::RegStore { .. }))
+    }
     /// The whole program again.
     pub fn to_program(&self) -> Program {
         self.flat.rebuild()
