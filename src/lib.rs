@@ -16,6 +16,7 @@ pub mod args;
 #[cfg(feature = "ndarray")]
 mod array;
 mod axes;
+pub mod calibrate;
 pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,0 +1,114 @@
+//! The published figures (calibration.md).
+
+use crate::{product, vector};
+use nki::backend::device::Pass;
+use nki::calibrate::Counter::*;
+use nki::calibrate::{Case, Clock, Group};
+use nki::prelude::*;
+
+/// Loads are repeated, and engines chosen, as described.
+const AS_WRITTEN: &[Pass] = &[Pass::ReuseLoads, Pass::Balance];
+
+macro_rules! cases {
+    ($($name:ident = $case:expr;)*) => {$(
+        static $name: Case = $case;
+        nki::calibration_case!($name);
+    )*};
+}
+
+cases! {
+    C1 = Case {
+        id: "C1",
+        title: "transpose_matmul, 2048 x 4096 x 10944",
+        target: Target::Trn1,
+        group: Group::WellDetermined,
+        kernel: || product::transpose_matmul::specialize([2048, 4096], [2048, 10944]),
+        without: AS_WRITTEN,
+        clock: Clock::Profiled,
+        latency_ms: 9.610,
+        active_ms: &[(Engine::Scalar, 0.360), (Engine::Vector, 0.0)],
+        counters: &[
+            (HbmRead, 392_167_424), (HbmWrite, 179_306_496), (PsumRead, 1_400_832), (PsumWrite, 46_137_344),
+            (SbufRead, 236_978_176), (SbufWrite, 393_568_256), (HardwareFlops, 377_957_122_048), (TransposeFlops, 0),
+        ],
+        remark: "",
+    };
+    C2 = Case {
+        id: "C2",
+        title: "add_rmsnorm_matmul, 4096 x 1024 x 2048",
+        target: Target::Trn1,
+        group: Group::WellDetermined,
+        kernel: || product::add_rmsnorm_matmul::specialize([4096, 1024], [4096, 1024], [1024], [1024, 2048], [128, 128]),
+        without: AS_WRITTEN,
+        clock: Clock::Profiled,
+        latency_ms: 1.117,
+        active_ms: &[(Engine::Scalar, 0.252), (Engine::Vector, 0.166)],
+        counters: &[
+            (HbmRead, 42_012_672), (HbmWrite, 33_554_432), (PsumRead, 790_528), (PsumWrite, 5_246_976),
+            (SbufRead, 41_292_544), (SbufWrite, 43_065_728), (HardwareFlops, 42_949_935_104),
+            (TransposeFlops, 8_589_934_592),
+        ],
+        remark: "the duration of the run that the counters belong to; the mean of ten others is 0.1 ms longer",
+    };
+    C4B = Case {
+        id: "C4b",
+        title: "bmm, 16 x 4096 x 64 x 4096, without spills",
+        target: Target::Trn1,
+        group: Group::WellDetermined,
+        kernel: || product::bmm::specialize([16, 4096, 64], [16, 64, 4096], [128, 128]),
+        without: AS_WRITTEN,
+        clock: Clock::Profiled,
+        latency_ms: 4.333,
+        active_ms: &[(Engine::Scalar, 1.766), (Engine::Vector, 0.0)],
+        counters: &[
+            (HbmRead, 33_619_968), (HbmWrite, 1_073_741_824), (PsumRead, 8_650_752), (PsumWrite, 17_301_504),
+            (SbufRead, 1_095_499_776), (SbufWrite, 42_270_720), (HardwareFlops, 70_866_960_384),
+            (TransposeFlops, 2_147_483_648),
+        ],
+        remark: "",
+    };
+    C6 = Case {
+        id: "C6",
+        title: "adamw, 10944 x 2048",
+        target: Target::Trn1,
+        group: Group::WellDetermined,
+        kernel: || vector::adamw::specialize([10944, 2048], [10944, 2048], [10944, 2048], [10944, 2048]),
+        without: AS_WRITTEN,
+        clock: Clock::Profiled,
+        latency_ms: 2.000,
+        active_ms: &[(Engine::Scalar, 1.232), (Engine::Vector, 1.800)],
+        counters: &[
+            (HbmRead, 358_612_992), (HbmWrite, 89_653_248), (PsumWrite, 2_113_536), (SbufRead, 95_993_856),
+            (SbufWrite, 362_840_064),
+        ],
+        remark: "",
+    };
+    C7 = Case {
+        id: "C7",
+        title: "rope, 128 x 262144",
+        target: Target::Trn1,
+        group: Group::ScheduleDependent,
+        kernel: || vector::rope::specialize([128, 262_144], [64, 262_144], [64, 262_144]),
+        without: AS_WRITTEN,
+        clock: Clock::Profiled,
+        latency_ms: 4.333,
+        active_ms: &[(Engine::Scalar, 0.611), (Engine::Vector, 3.104)],
+        counters: &[
+            (HbmRead, 268_435_456), (HbmWrite, 134_217_728), (SbufRead, 136_314_880), (SbufWrite, 270_532_608),
+        ],
+        remark: "",
+    };
+    C9 = Case {
+        id: "C9",
+        title: "depthwise conv1d, 8 x 512 x 2048, three taps",
+        target: Target::Trn1,
+        group: Group::WellDetermined,
+        kernel: || vector::conv1d::specialize([8, 512, 2048], [512, 3]),
+        without: AS_WRITTEN,
+        clock: Clock::NcLatency,
+        latency_ms: 4.955,
+        active_ms: &[],
+        counters: &[],
+        remark: "",
+    };
+}

@@ -1,0 +1,8 @@
+//! Kernels that have been measured on Trainium, written with the instruction streams that ran there (calibration.md). They
+//! register themselves for `nki calibrate`.
+#![forbid(unsafe_code)]
+
+pub mod cases;
+mod pieces;
+pub mod product;
+pub mod vector;

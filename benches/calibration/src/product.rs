@@ -1,0 +1,139 @@
+//! Matrix products: C1, C2, C4 and C4b of calibration.md.
+
+use crate::pieces::{copy, load, product_with_identity, store};
+use nki::prelude::*;
+
+/// C1: `out[m, n] = lhsᵀ · rhs`. The contraction is split as `k = 16 · p + j`: partition `p` holds 16 consecutive rows, tile `j`
+/// the rows `{16 · p + j}`, the same for both operands.
+#[nki::kernel]
+pub fn transpose_matmul(nc: Nc, lhs: Hbm<f32>, rhs: Hbm<f32>) -> Hbm<f32> {
+    let ([k, m], [_, n]) = (lhs.dims(), rhs.dims());
+    let depth = k / 128;
+    let (lhs, rhs) = (lhs.split(0, &[128, depth]), rhs.split(0, &[128, depth]));
+    let out = nc.hbm([m, n]);
+    for mb in nc.tiles(m, 1024) {
+        let left: Vec<Tile<f32>> = (0..depth).map(|j| load(nc, lhs.at((.., j, mb)), 1024)).collect();
+        for nb in nc.tiles(n, 1024) {
+            // The last block is narrower; its matmuls still run 512 wide, over what the tile held.
+            let right: Vec<Tile<f32>> = (0..depth).map(|j| load(nc, rhs.at((.., j, nb)), 1024)).collect();
+            for mi in nc.range(8) {
+                let rows = nc.sbuf::<f32>([128, nb.len()]);
+                for half in 0..2 {
+                    let columns = half * 512..(half * 512 + 512).min(nb.len());
+                    let acc = nc.psum([128, 512]);
+                    for j in 0..depth {
+                        let stationary = left[j].at((.., mi * 128..mi * 128 + 128));
+                        nc.nc_matmul(acc, stationary, right[j].at((.., half * 512..half * 512 + 512)));
+                    }
+                    copy(nc, rows.at((.., columns.clone())), acc.at((.., 0..columns.len())));
+                }
+                let row = mb.start() + mi * 128;
+                store(nc, out.at((row..row + 128, nb)), rows);
+            }
+        }
+    }
+    out
+}
+
+/// C2: `out = (rmsnorm(x + z) ∘ g) · w`, with the transposes repeated for every column tile.
+#[nki::kernel]
+pub fn add_rmsnorm_matmul(
+    nc: Nc,
+    x: Hbm<f32>,
+    z: Hbm<f32>,
+    g: Hbm<f32>,
+    w: Hbm<f32>,
+    identity: Hbm<f32>,
+) -> Hbm<f32> {
+    let ([rows, k], [_, n]) = (x.dims(), w.dims());
+    let out = nc.hbm([rows, n]);
+    let identity = load(nc, identity, 128);
+    let gain_row = load(nc, g.reshape([1, k]), k);
+    let ones = nc.sbuf::<f32>([1, 128]);
+    nc.memset(ones, 1.0).engine(Engine::GpSimd);
+    let eps = nc.sbuf::<f32>([128, 1]);
+    nc.memset(eps, 1e-5).engine(Engine::GpSimd);
+    let gains = nc.sbuf::<f32>([128, k]);
+    for c in 0..k / 512 {
+        let columns = c * 512..c * 512 + 512;
+        let acc = nc.psum([128, 512]);
+        nc.nc_matmul(acc, ones, gain_row.at((.., columns.clone()))).is_stationary_onezero(true);
+        copy(nc, gains.at((.., columns)), acc);
+    }
+    let weights: Vec<Vec<Tile<f32>>> = (0..k / 128)
+        .map(|ki| {
+            let tile = |ni| w.at((ki * 128..ki * 128 + 128, ni * 512..ni * 512 + 512));
+            (0..n / 512).map(|ni| load(nc, tile(ni), 512)).collect()
+        })
+        .collect();
+    for r in nc.tiles(rows, 128) {
+        let (a, b) = (load(nc, x.at((r, ..)), k), load(nc, z.at((r, ..)), k));
+        let sum = nc.sbuf::<f32>([128, k]);
+        nc.tensor_tensor(sum, a, b, Alu::Add).engine(Engine::Vector);
+        let squares = nc.sbuf::<f32>([128, k]);
+        nc.activation(squares, Act::Square, sum);
+        let total = nc.sbuf::<f32>([128, 1]);
+        nc.tensor_reduce(total, Alu::Add, squares).engine(Engine::Vector);
+        let mean = nc.sbuf::<f32>([128, 1]);
+        nc.activation(mean, Act::Copy, total).scale(1.0 / k as f32).bias(eps);
+        let factor = nc.sbuf::<f32>([128, 1]);
+        nc.activation(factor, Act::Rsqrt, mean);
+        let scaled = nc.sbuf::<f32>([128, k]);
+        nc.activation(scaled, Act::Copy, sum).scale(factor);
+        let normal = nc.sbuf::<f32>([128, k]);
+        nc.tensor_tensor(normal, scaled, gains, Alu::Multiply).engine(Engine::Vector);
+        for ni in 0..n / 512 {
+            let acc = nc.psum([128, 512]);
+            for (ki, weights) in weights.iter().enumerate() {
+                let turned = product_with_identity(nc, normal.at((.., ki * 128..ki * 128 + 128)), identity);
+                let block = nc.sbuf::<f32>([128, 128]);
+                copy(nc, block, turned);
+                nc.nc_matmul(acc, block, weights[ni]);
+            }
+            let result = nc.sbuf::<f32>([128, 512]);
+            copy(nc, result, acc);
+            store(nc, out.at((r, ni * 512..ni * 512 + 512)), result);
+        }
+    }
+    out
+}
+
+/// C4b: sixteen products `[4096, 64] · [64, 4096]`. The left operand is transposed once per batch.
+#[nki::kernel]
+pub fn bmm(nc: Nc, lhs: Hbm<f32>, rhs: Hbm<f32>, identity: Hbm<f32>) -> Hbm<f32> {
+    let ([batches, m, k], [_, _, n]) = (lhs.dims(), rhs.dims());
+    let out = nc.hbm([batches, m, n]);
+    let identity = load(nc, identity, 128);
+    for b in nc.range(batches) {
+        let blocks: Vec<Tile<f32>> = (0..m / 1024)
+            .map(|q| {
+                let block = nc.sbuf::<f32>([k, 1024]);
+                for i in 0..8 {
+                    let row = q * 1024 + i * 128;
+                    let tile = load(nc, lhs.at((b, row..row + 128, ..)), k);
+                    let turned = product_with_identity(nc, tile, identity);
+                    copy(nc, block.at((.., i * 128..i * 128 + 128)), turned);
+                }
+                block
+            })
+            .collect();
+        for nb in 0..n / 1024 {
+            let right = load(nc, rhs.at((b, .., nb * 1024..nb * 1024 + 1024)), 1024);
+            for (q, block) in blocks.iter().enumerate() {
+                for i in 0..8 {
+                    let rows = nc.sbuf::<f32>([128, 1024]);
+                    for half in 0..2 {
+                        let columns = half * 512..half * 512 + 512;
+                        let acc = nc.psum([128, 512]);
+                        let stationary = block.at((.., i * 128..i * 128 + 128));
+                        nc.nc_matmul(acc, stationary, right.at((.., columns.clone())));
+                        copy(nc, rows.at((.., columns)), acc);
+                    }
+                    let row = q * 1024 + i * 128;
+                    store(nc, out.at((b, row..row + 128, nb * 1024..nb * 1024 + 1024)), rows);
+                }
+            }
+        }
+    }
+    out
+}
