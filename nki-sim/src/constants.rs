@@ -46,6 +46,7 @@ pub struct Pe {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dve {
     pub clock_ghz: f64,
+    /// Shortest interval between instructions, overhead included.
     pub min_cyc: f64,
     /// Overhead per instruction at up to 1 cycle per element.
     pub ovh_cyc: f64,
@@ -77,6 +78,7 @@ pub struct Dve {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Act {
     pub clock_ghz: f64,
+    /// Shortest interval between instructions, overhead included.
     pub min_cyc: f64,
     pub ovh_cyc: f64,
     pub lat_ovh_cyc: f64,
@@ -258,7 +260,7 @@ fn column(t: usize) -> Constants {
         },
         dve: Dve {
             clock_ghz:             [1.12, 0.96, 1.2][t],    // D
-            min_cyc:               [64.0, 64.0, 64.0][t],   // D ISA26
+            min_cyc:               [64.0, 76.0, 76.0][t],   // D ISA26, I CAL C9 (65.6 with 3 elements) / A (64 + ovh) / A
             ovh_cyc:               [62.0, 12.0, 12.0][t],   // I CAL C6, C8, C9 / A (as ACT) / A
             ovh2_cyc:              [100.0, 12.0, 12.0][t],  // I CAL C7, C8 / A / A
             lat_ovh_cyc:           [220.0, 158.0, 158.0][t], // A / I CS149, KOPT (160-172 ns) / A
@@ -277,7 +279,7 @@ fn column(t: usize) -> Constants {
         },
         act: Act {
             clock_ghz:            [1.4, 1.2, 1.2][t],       // D
-            min_cyc:              [64.0, 64.0, 64.0][t],    // D ISA26
+            min_cyc:              [64.0, 72.0, 72.0][t],    // D ISA26, as DVE / A (64 + ovh) / A
             ovh_cyc:              [62.0, 8.0, 8.0][t],      // I CAL C4b / I CS149 (128 columns every 113 ns) / A
             lat_ovh_cyc:          [222.0, 204.0, 204.0][t], // I PERF (159 ns at N = 1) / I CS149, DMAI / A
             accum_read_cyc:       [64.0, 64.0, 64.0][t],    // D A2

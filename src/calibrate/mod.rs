@@ -65,9 +65,14 @@ macro_rules! calibration_case {
 /// Every registered case, by its number.
 pub fn cases() -> Vec<&'static Case> {
     let mut all: Vec<_> = inventory::iter::<&'static Case>.into_iter().copied().collect();
-    let number = |id: &str| id.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or(0);
     all.sort_by_key(|c| (number(c.id), c.id));
     all
+}
+
+/// The first number in a name: `C10` is after `C4b`.
+fn number(id: &str) -> u32 {
+    let digits = id.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
+    digits.collect::<String>().parse().unwrap_or(0)
 }
 
 /// A counter of the profiler (calibration.md 1.2).
@@ -174,7 +179,8 @@ impl Measurement {
     /// Largest difference of an engine's active share of the latency, in points of 100.
     pub fn active_points(&self) -> f64 {
         let latency = self.latency();
-        let points = |p: &Pair| 100.0 * (p.simulated / latency.simulated - p.measured / latency.measured).abs();
+        let points =
+            |p: &Pair| 100.0 * (p.simulated / latency.simulated - p.measured / latency.measured).abs();
         self.active().iter().map(|(_, p)| points(p)).fold(0.0, f64::max)
     }
     /// Counters: name, measured, simulated.

@@ -34,6 +34,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Show what a kernel compiles to and where its simulated time goes, without computing results
     Report(Report),
+    /// Compare simulated with published times of kernels that have been measured
+    Calibrate(Calibrate),
     /// Write a timeline of the simulated run, for ui.perfetto.dev or chrome://tracing
     Trace(Trace),
     /// Measure native execution, and simulate the time on the target
@@ -249,6 +251,13 @@ pub struct Report {
     /// Write a page with the timeline, the memories over time and the report, for a browser
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Calibrate {
+    /// Cases by name, such as C1 or "C8 v2"; all of them if absent
+    #[arg(value_name = "CASE")]
+    pub cases: Vec<String>,
 }
 
 #[derive(Args)]

@@ -12,6 +12,7 @@
 
 mod ablate;
 mod bench;
+mod calibrate;
 mod check;
 mod command;
 mod context;
@@ -100,6 +101,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics
         Command::Simulate(args) => simulate::simulate(context, args),
         Command::Report(args) => report::run(context, args),
         Command::Trace(args) => simulate::trace(context, args),
+        Command::Calibrate(args) => calibrate::run(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Tune(args) => tune::run(context, args),
         Command::Verify(args) => verify::run(context, args),

@@ -9,6 +9,10 @@ pub fn load(nc: Nc, src: Hbm<f32>, columns: usize) -> Tile<f32> {
     let [rows, given] = src.dims();
     let tile = nc.sbuf::<f32>([rows, columns]);
     nc.dma_copy(tile.at((.., 0..given)), src).dge_mode(DgeMode::None);
+    if given < columns {
+        // On the device whatever the tile held; here defined, by an engine that has nothing else to do.
+        nc.memset(tile.at((.., given..columns)), 0.0).engine(Engine::GpSimd);
+    }
     tile
 }
 
@@ -21,7 +25,7 @@ pub fn store(nc: Nc, dst: Hbm<f32>, src: Tile<f32>) {
 /// PSUM to SBUF on the scalar engine.
 #[nki::kernel]
 pub fn copy(nc: Nc, dst: Tile<f32>, src: Acc<f32>) {
-    nc.tensor_copy(dst, src).engine(Engine::Scalar);
+    nc.activation(dst, Act::Copy, src);
 }
 
 /// A transpose as gen2 runs it: the tile stationary, an identity moving.

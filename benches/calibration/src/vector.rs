@@ -87,7 +87,7 @@ pub fn rope(nc: Nc, x: Hbm<f32>, cos: Hbm<f32>, sin: Hbm<f32>) -> Hbm<f32> {
         let whole = load(nc, x.at((.., c)), 512);
         let (cos, sin) = (load(nc, cos.at((.., c)), 512), load(nc, sin.at((.., c)), 512));
         let (upper, lower) = (whole.at((0..64, ..)), nc.sbuf::<f32>([64, 512]));
-        nc.tensor_copy(lower, whole.at((64..128, ..))).engine(Engine::Scalar);
+        nc.activation(lower, Act::Copy, whole.at((64..128, ..)));
         let times = |a: Tile<f32>, b: Tile<f32>| {
             let product = nc.sbuf::<f32>([64, 512]);
             nc.tensor_tensor(product, a, b, Alu::Multiply).engine(Engine::Vector);
@@ -99,7 +99,7 @@ pub fn rope(nc: Nc, x: Hbm<f32>, cos: Hbm<f32>, sin: Hbm<f32>) -> Hbm<f32> {
         let (a, b) = (times(lower, cos), times(upper, sin));
         let second = nc.sbuf::<f32>([64, 512]);
         nc.tensor_tensor(second, a, b, Alu::Add).engine(Engine::Vector);
-        nc.tensor_copy(result.at((64..128, ..)), second).engine(Engine::Scalar);
+        nc.activation(result.at((64..128, ..)), Act::Copy, second);
         store(nc, out.at((.., c)), result);
     }
     out
@@ -118,7 +118,8 @@ pub fn conv1d(nc: Nc, image: Hbm<f32>, filter: Hbm<f32>) -> Hbm<f32> {
             let row = nc.sbuf::<f32>([128, width + 2]);
             nc.memset(row.at((.., 0..1)), 0.0).engine(Engine::GpSimd);
             nc.memset(row.at((.., width + 1..width + 2)), 0.0).engine(Engine::GpSimd);
-            nc.dma_copy(row.at((.., 1..width + 1)), image.at((i, c, ..))).dge_mode(nki::ir::op::DgeMode::None);
+            nc.dma_copy(row.at((.., 1..width + 1)), image.at((i, c, ..)))
+                .dge_mode(nki::ir::op::DgeMode::None);
             let result = nc.sbuf::<f32>([128, width]);
             for w in nc.tiles(width, 4) {
                 let products = nc.sbuf::<f32>([128, 4, 3]);

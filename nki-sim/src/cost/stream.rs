@@ -16,6 +16,13 @@ struct Streaming {
     two_cycle: bool,
 }
 
+/// Cycles until the next independent instruction can start. Starting an access costs `ovh` on top of the streaming; `min` is
+/// the whole of the shortest interval, which is what the tiny instructions of calibration.md C9 show.
+fn interval(k: &Constants, min: f64, cycles: f64, ovh: f64, dynamic: bool) -> f64 {
+    let cycles = if dynamic { cycles.max(k.dyn_addr_min_cyc) } else { cycles };
+    (cycles + ovh).max(min)
+}
+
 fn penalised(k: &Constants, faces: impl IntoIterator<Item = Face>) -> f64 {
     let any = faces.into_iter().any(|f| f.penalised(k.stride_limit_bytes));
     if any { k.stride_factor } else { 1.0 }
@@ -148,13 +155,13 @@ pub(super) fn vector(k: &Constants, i: &Instr) -> Cost {
         _ => fixed(k, i, n, 1.0),
     };
     let read_out = if i.has("reduce_res") { k.dve.accum_read_cyc } else { 0.0 };
-    let min = if i.faces().any(|f| f.dynamic) { k.dyn_addr_min_cyc } else { k.dve.min_cyc };
     let (ovh, lat) = match s.two_cycle {
         true => (k.dve.ovh2_cyc, k.dve.lat_ovh2_cyc),
         false => (k.dve.ovh_cyc, k.dve.lat_ovh_cyc),
     };
+    let dynamic = i.faces().any(|f| f.dynamic);
     let f = k.dve.clock_ghz;
-    let occupancy = |cycles: f64| (cycles.max(min) + ovh + read_out) / f;
+    let occupancy = |cycles| (interval(k, k.dve.min_cyc, cycles, ovh, dynamic) + read_out) / f;
     let mut cost = Cost::new(occupancy(s.cycles), (s.cycles + lat + read_out) / f);
     cost.base_occupancy = super::ps(occupancy(s.base)).max(cost.occupancy);
     cost
@@ -172,10 +179,10 @@ pub(super) fn scalar(k: &Constants, i: &Instr) -> Cost {
     let per_cycle = if copies { k.act.copy16_elems_per_cyc } else { 1.0 };
     let cycles = n / per_cycle * penalised(k, i.faces());
     let read_out = if i.has("reduce_res") { k.act.accum_read_cyc } else { 0.0 };
-    let min = if i.faces().any(|f| f.dynamic) { k.dyn_addr_min_cyc } else { k.act.min_cyc };
+    let dynamic = i.faces().any(|f| f.dynamic);
     let f = k.act.clock_ghz;
     let mut cost = Cost::new(
-        (cycles.max(min) + k.act.ovh_cyc + read_out) / f,
+        (interval(k, k.act.min_cyc, cycles, k.act.ovh_cyc, dynamic) + read_out) / f,
         (cycles + k.act.lat_ovh_cyc + read_out) / f,
     );
     if let Some(Attr::Act(func)) = i.attr("op") {

@@ -3,9 +3,9 @@
 use crate::constants::Constants;
 use crate::cost::{Instr, MatmulCost, matmul_cost, sides};
 use crate::program::{Access, MInst, MKind, MOperand, STREAM_ENGINES};
-use nki_ir::Engine;
 use nki_ir::kernel::Space;
 use nki_ir::op::{Effect, OperandKind, TimingClass};
+use nki_ir::{Engine, Op};
 
 /// Bytes by memory and direction, all partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Traffic {
 }
 
 /// The profiler's counters, by the accounting rules of calibration.md 1.2: on-chip bytes of one partition, float32 matmuls
-/// twice, `tensor_tensor` and scans not at all.
+/// twice, `tensor_tensor`, scans and fills not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub hbm_read: u64,
@@ -120,7 +120,9 @@ pub(crate) fn of(k: &Constants, stream: usize, inst: &MInst) -> Work {
             if tensor && matches!(row.timing, TimingClass::Matmul | TimingClass::Transpose) {
                 let onezero = Instr { op: *op, operands, attrs }.flag("is_stationary_onezero");
                 matmul(&mut work, &matmul_cost(k, *op, operands, attrs), onezero);
-            } else if !matches!(row.timing, TimingClass::TensorTensor | TimingClass::Scan) {
+            } else if *op != Op::Memset
+                && !matches!(row.timing, TimingClass::TensorTensor | TimingClass::Scan)
+            {
                 element_wise(&mut work.counters, inst);
             }
         }
