@@ -212,7 +212,6 @@ impl Executable {
     /// `nki::argument` if they do not match the signature; what goes wrong while running, with its place.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Results, Diagnostics> {
         let mut warnings = self.warnings.clone();
-        let mut report = None;
         let outputs = match &self.how {
             How::Eager(s) => {
                 let outcome = s.run_eagerly(self.target, inputs)?;
@@ -227,17 +226,39 @@ impl Executable {
             }
             #[cfg(feature = "jit")]
             How::Host(k) => k.run(inputs)?,
-            How::Sim(p) => {
-                let outcome = nki_sim::run(p, inputs, &SimOptions::default())?;
-                warnings.extend(outcome.warnings);
-                report = Some(Box::new(outcome.report));
-                outcome.outputs
-            }
+            How::Sim(_) => return self.simulate(inputs, &SimOptions::default()),
         };
+        Ok(self.results(outputs, warnings, None))
+    }
+
+    /// [`run`](Executable::run) of a kernel compiled for [`Mode::Sim`], with options of the simulator: time without data for
+    /// shapes too large to compute, other constants, or an adversary's seed. An adversary completes transfers in a random
+    /// order and stalls engines at random; no result may change, and the times mean nothing.
+    ///
+    /// # Errors
+    /// As [`run`](Executable::run); `nki::argument` if the kernel was compiled for another mode.
+    pub fn simulate(&self, inputs: &[Tensor], options: &SimOptions) -> Result<Results, Diagnostics> {
+        let How::Sim(program) = &self.how else {
+            let message =
+                format!("a kernel compiled for {} does not run on the simulated machine", self.mode);
+            return Err(error(Code::Argument, message).help("compile it with `Mode::Sim`").into());
+        };
+        let outcome = nki_sim::run(program, inputs, options)?;
+        let mut warnings = self.warnings.clone();
+        warnings.extend(outcome.warnings);
+        Ok(self.results(outcome.outputs, warnings, Some(Box::new(outcome.report))))
+    }
+
+    fn results(
+        &self,
+        outputs: Vec<Tensor>,
+        warnings: Diagnostics,
+        report: Option<Box<SimReport>>,
+    ) -> Results {
         let mut outputs: Vec<Option<Tensor>> = outputs.into_iter().map(Some).collect();
         let tensors =
             self.results.iter().filter_map(|&i| outputs.get_mut(i).and_then(Option::take)).collect();
-        Ok(Results { names: self.names.clone(), tensors, warnings, report })
+        Results { names: self.names.clone(), tensors, warnings, report }
     }
 }
 

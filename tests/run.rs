@@ -3,6 +3,7 @@
 use nki::args::{from_f64, to_f64};
 use nki::ir::{Code, DType, Tensor};
 use nki::prelude::*;
+use nki::sim::SimOptions;
 
 /// Deterministic values in [-2, 2), on a grid that bf16 holds exactly.
 fn values(n: usize, seed: usize) -> Vec<f64> {
@@ -50,6 +51,30 @@ fn matmul_in_every_mode() {
             assert!(got[0] == want, "{mode} [{k}, {m}, {n}]");
         }
     }
+}
+
+/// Transfers that complete in any order, and engines that stall, change times and nothing else; a seed gives one run.
+#[test]
+fn an_adversary_changes_no_result() {
+    let (a, b) = (tensor(DType::BF16, &[300, 130], 1), tensor(DType::BF16, &[300, 700], 2));
+    let simulated = matmul::specialize::<bf16>(&a, &b).compile(Mode::Sim, Target::Trn2).unwrap();
+    let inputs = [a.clone(), b.clone()];
+    let plain = simulated.run(&inputs).unwrap();
+    let mut times = Vec::new();
+    for seed in 0..6 {
+        let options = SimOptions { adversary: Some(seed), ..SimOptions::default() };
+        let run = || simulated.simulate(&inputs, &options).unwrap();
+        let (one, two) = (run(), run());
+        assert!(one[0] == plain[0]);
+        assert_eq!(one.report, two.report);
+        times.push(one.report.unwrap().kernel_ns);
+    }
+    assert!(times.iter().all(|t| *t > plain.report.as_ref().unwrap().kernel_ns));
+    times.dedup();
+    assert!(times.len() > 1, "seeds make no difference");
+    let interpreted = matmul::specialize::<bf16>(&a, &b).compile(Mode::Interp, Target::Trn2).unwrap();
+    let refused = interpreted.simulate(&inputs, &SimOptions::default()).unwrap_err();
+    assert_eq!(refused.first_code(), Some(Code::Argument));
 }
 
 macro_rules! unary {

@@ -7,8 +7,8 @@ use nki::calibrate::Counter::*;
 use nki::calibrate::{Case, Clock, Group};
 use nki::prelude::*;
 
-/// The same, without turns that overlap: the original waits for loads and stores in every turn.
-const UNBUFFERED: &[Pass] = &[Pass::ReuseLoads, Pass::Balance, Pass::MultiBuffer];
+/// The same in the order as written and with one buffer of each tile: the original waits for loads and stores in every turn.
+const UNBUFFERED: &[Pass] = &[Pass::ReuseLoads, Pass::Balance, Pass::MultiBuffer, Pass::Schedule];
 
 /// Loads are repeated, and engines chosen, as described.
 const AS_WRITTEN: &[Pass] = &[Pass::ReuseLoads, Pass::Balance];
