@@ -24,6 +24,8 @@ pub struct Dynamic {
     /// The operand at index 0 (for [`Index::Rows`]: one row of it), relative to the start of its buffer.
     pub tile: Tile,
     pub index: Index,
+    /// Rows of the operand (for [`Index::Rows`]).
+    pub rows: usize,
     /// Bytes per unit of the index.
     pub scale: i64,
     /// The buffer.

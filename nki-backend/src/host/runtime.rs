@@ -353,7 +353,11 @@ impl<'a> Context<'a> {
             let run = bytes.get(start..start + len).unwrap_or(&[]);
             values.extend(run.as_chunks::<4>().0);
         });
-        Ok(index_values(tile.span.dtype, values.into_iter()))
+        // A list runs down the columns of its tile (isa.md 9.6.2); that of a transpose may be longer than its rows.
+        let columns = tile.span.row_elements().max(1);
+        let down = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied());
+        let rows = if matches!(d.index, Index::Rows(_)) { d.rows } else { 1 };
+        Ok(index_values(tile.span.dtype, down.take(rows)))
     }
 }
 

@@ -146,6 +146,7 @@ fn dynamic(
 ) -> Result<Dynamic, String> {
     let buf = &k.bufs[view.buf];
     let mut pattern = view.pattern(buf).ok_or_else(too_large)?;
+    let rows = pattern.dims.first().map_or(1, |d| d.count as usize);
     let (axis, index) = match view.dynamic.as_ref() {
         Some(view::Dynamic::Register { reg, axis }) => (*axis, Index::Register(reg.index())),
         Some(view::Dynamic::Scalar { index, axis }) => (*axis, Index::Scalar(tile(k, layout, index, false)?)),
@@ -167,6 +168,7 @@ fn dynamic(
     Ok(Dynamic {
         tile,
         index,
+        rows,
         scale: scale.ok_or_else(too_large)?,
         name: buf.name.clone(),
         axis,

@@ -32,7 +32,7 @@ pub(super) fn fresh(len: usize) -> Vec<u8> {
 /// What a write by `inst` leaves behind.
 pub(super) fn flag_of(inst: &InstData, args: &[Arg]) -> u8 {
     match inst.op {
-        Op::NcMatmul if !is_transpose(inst) => MATMUL,
+        Op::NcMatmul | Op::NcMatmulMx if !is_transpose(inst) => MATMUL,
         Op::Memset => match args.get(1) {
             Some(Arg::Int(0)) => ZERO,
             Some(Arg::Imm(x)) if *x == 0.0 => ZERO,

@@ -4,7 +4,7 @@ use super::accumulate::{self, Decision};
 use super::resolve::Resolved;
 use super::storage::{Storage, Uninitialized};
 use crate::kernel::{Accumulate, Attr, BufKind, InstData, Kernel, Operand};
-use crate::op::{Effect, Op};
+use crate::op::{Effect, Op, OperandKind};
 use crate::sem::{self, Arg, Call, Fault, Memory, Rounding, Span, State};
 use crate::target::{Gen, Target};
 use crate::{Buf, Code, Diagnostic, Diagnostics, Loc, Reg, Tensor, Var};
@@ -172,8 +172,10 @@ impl Machine {
         for (i, (spec, arg)) in row.operands.iter().zip(args).enumerate() {
             let effect = row.effect(i, &inst.attrs);
             if matches!(effect, Effect::Read | Effect::Update) || effect == Effect::ReadWrite && accumulate {
-                self.each_span(arg, |m, span| m.check_written(kernel, span, spec.name, Some(inst)))
-                    .map_err(|d| Box::new(d.at(&kernel.locs, inst.loc)))?;
+                self.each_span(spec.kind, arg, |m, span| {
+                    m.check_written(kernel, span, spec.name, Some(inst))
+                })
+                .map_err(|d| Box::new(d.at(&kernel.locs, inst.loc)))?;
             }
         }
         let call = Call {
@@ -190,7 +192,7 @@ impl Machine {
         self.take_register(inst);
         for (spec, arg) in row.operands.iter().zip(args) {
             if spec.effect != Effect::Read {
-                let _ = self.each_span(arg, |m, span| {
+                let _ = self.each_span(spec.kind, arg, |m, span| {
                     m.wrote(inst, span, args);
                     Ok(())
                 });
@@ -209,13 +211,17 @@ impl Machine {
         }
     }
 
-    /// Calls `f` for the span, or for each row at a run-time position.
+    /// Calls `f` for the span (those parts of it that an operand of `kind` uses), or for each row at a run-time position.
     fn each_span(
         &mut self,
+        kind: OperandKind,
         arg: &Arg,
         mut f: impl FnMut(&mut Self, &Span) -> Result<(), Diagnostic>,
     ) -> Result<(), Diagnostic> {
         match arg {
+            Arg::Span(span) if kind.is_partial() => {
+                sem::used(kind, span).iter().try_for_each(|part| f(self, part))
+            }
             Arg::Span(span) => f(self, span),
             Arg::Rows(rows) => rows.starts.iter().flatten().try_for_each(|start| {
                 let row = Span { base: *start, ..rows.row.clone() };

@@ -70,7 +70,9 @@ impl Machine {
                 (*axis, values.first().copied().flatten())
             }
             Some(Dynamic::Vector { index }) => {
-                let rows = self.indices(kernel, index)?;
+                let mut rows = self.indices(kernel, index)?;
+                // The list of a transpose may be longer than the rows it takes (isa.md 9.6.2).
+                rows.truncate(pattern.dims.first().map_or(rows.len(), |d| d.count as usize));
                 return self.rows(view, buf, &mut pattern, &rows, skips);
             }
             Some(Dynamic::Indirect { .. }) => {
@@ -158,7 +160,7 @@ impl Machine {
         }
     }
 
-    /// The values of an index tile; `None` for a negative or unreadable one.
+    /// The values of an index tile, down its columns; `None` for a negative or unreadable one.
     fn indices(&mut self, kernel: &Kernel, view: &View) -> Result<Vec<Option<i64>>, Diagnostic> {
         let buf = buffer(kernel, view)?;
         if view.dynamic.is_some() || !matches!(view.dtype, DType::U32 | DType::I32) {
@@ -168,7 +170,10 @@ impl Machine {
         let span = self.span(view, buf, &pattern(view, buf)?, 0)?;
         self.check_written(kernel, &span, "index tile", None)?;
         let bytes = self.read_span(&span);
-        Ok(bytes.as_chunks::<4>().0.iter().map(|b| index_value(view.dtype, u32::from_le_bytes(*b))).collect())
+        let values = bytes.as_chunks::<4>().0;
+        let columns = span.row_elements();
+        let down = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns));
+        Ok(down.map(|b| index_value(view.dtype, u32::from_le_bytes(*b))).collect())
     }
 
     /// The value of an affine expression.

@@ -61,6 +61,23 @@ pub enum OperandKind {
     IndexOrReg,
     /// A tile or an immediate.
     TileOrScalar,
+    /// MX scales: the first four rows of the view, and those 32, 64 and 96 rows further on (isa.md 9.1.2). It may start at
+    /// any of four offsets in a quadrant.
+    Scales,
+    /// A tile of which every sixteenth row takes part (isa.md 9.4.7).
+    Sixteenths,
+}
+
+impl OperandKind {
+    /// A tile with all or some of its rows, never a number or a register.
+    pub fn is_tile(self) -> bool {
+        use OperandKind::*;
+        matches!(self, Tile | Free | Vec | Scales | Sixteenths)
+    }
+    /// Some rows of the view take no part: they are neither read nor written.
+    pub fn is_partial(self) -> bool {
+        matches!(self, OperandKind::Scales | OperandKind::Sixteenths)
+    }
 }
 
 /// One operand position of a row.

@@ -19,6 +19,7 @@ mod state;
 
 pub use engine::{OperandFacts, engine_of};
 pub use ops::register_value;
+pub use ops::{MAX_SOURCES, SOURCES, lane};
 pub use random::Random;
 pub use span::{Memory, Span};
 pub use state::{LANES, Registers, Rounding, State, identity, salt};
@@ -115,6 +116,12 @@ pub fn execute(call: &Call, mem: &mut dyn Memory, state: &mut State) -> Result<(
     ops::function(call.op)(&mut Exec::new(call, mem, state))
 }
 
+/// The elements of an operand of `kind` that an instruction reads or writes: all of `span`, but for kinds of which some rows
+/// take no part ([`OperandKind::is_partial`]).
+pub fn used(kind: OperandKind, span: &Span) -> smallvec::SmallVec<[Span; 4]> {
+    ops::used(kind, span)
+}
+
 /// The checks that make the operand safe to access, and its size sane.
 fn check_operand(call: &Call, i: usize, arg: &Arg, mem: &dyn Memory) -> Result<(), Fault> {
     let spec = &call.op.row().operands[i];
@@ -123,11 +130,7 @@ fn check_operand(call: &Call, i: usize, arg: &Arg, mem: &dyn Memory) -> Result<(
         // What is written there is left in the state.
         Arg::None if spec.kind == OperandKind::Reg && spec.effect == Effect::Write => Ok(()),
         Arg::None => fault(Code::Form, "missing"),
-        Arg::Imm(_) | Arg::Int(_)
-            if matches!(spec.kind, OperandKind::Tile | OperandKind::Free | OperandKind::Vec) =>
-        {
-            fault(Code::Form, "not a tile")
-        }
+        Arg::Imm(_) | Arg::Int(_) if spec.kind.is_tile() => fault(Code::Form, "not a tile"),
         Arg::Imm(_) | Arg::Int(_) => Ok(()),
         Arg::Span(span) => {
             let len = mem.bytes(span.mem).len();

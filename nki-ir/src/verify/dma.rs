@@ -59,7 +59,7 @@ fn dynamic(cx: &Cx, dst: &Arg, src: &Arg, mode: DgeMode) {
     }
 }
 
-/// Checks 7 and 8.
+/// Check 7.
 fn queue(cx: &Cx, mode: DgeMode) {
     if mode == DgeMode::Hwdge && cx.generation() < Gen::Gen3 {
         cx.fail(&rules::DMA_HWDGE, format!("dge_mode hwdge on {}", cx.target)).help("leave dge_mode open");
@@ -70,6 +70,11 @@ fn queue(cx: &Cx, mode: DgeMode) {
         cx.fail(&rules::DMA_ENGINE, format!("issued by {engine} with dge_mode {mode}"))
             .help("drop engine, or use dge_mode hwdge with sync or scalar");
     }
+    priority(cx);
+}
+
+/// Check 8.
+pub fn priority(cx: &Cx) {
     let priority = cx.int("priority");
     if priority != -1 {
         if !(0..=3).contains(&priority) {

@@ -59,11 +59,12 @@ pub fn check(kernel: &Kernel, flat: &Flat, out: &RefCell<Diagnostics>) {
     flow.outputs();
 }
 
-/// Views that an instruction certainly reads, with the operand's name.
+/// Views of which an instruction certainly reads every element, with the operand's name.
 fn reads(data: &InstData) -> impl Iterator<Item = (&'static str, &View)> {
     let row = data.op.row();
     let read = |i: usize| matches!(row.effect(i, &data.attrs), Effect::Read | Effect::Update);
-    let direct = data.operands.iter().zip(row.operands).enumerate().filter(move |(i, _)| read(*i));
+    let direct = data.operands.iter().zip(row.operands).enumerate();
+    let direct = direct.filter(move |(i, (_, s))| read(*i) && !s.kind.is_partial());
     let direct = direct.filter_map(|(_, (o, s))| Some((s.name, o.view()?)));
     let index = data.operands.iter().filter_map(|o| Some(("index", index_of(o.view()?)?)));
     direct.chain(index)

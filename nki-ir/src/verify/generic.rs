@@ -199,6 +199,10 @@ fn partitions(cx: &Cx, arg: &Arg) {
         cx.fail_arg(&rules::PARTITIONS, arg, message).help("split it into tiles of at most 128 partitions");
         return;
     }
+    // Scales have starts of their own (isa.md 9.1.2 and 9.3.13).
+    if arg.spec.kind == OperandKind::Scales {
+        return;
+    }
     if let Some((start, w)) = start_outside(cx, arg, |start| legal_start(start, parts)) {
         let message =
             format!("{} touches {parts} partitions from partition {start}{}", arg.name(), w.text(cx.kernel));
@@ -306,10 +310,20 @@ fn dtype(cx: &Cx, arg: &Arg) {
         let message = format!("{} is {d}, which {} does not have", arg.name(), cx.target);
         cx.fail_arg(&rules::TARGET_DTYPE, arg, message)
             .help("use float8_e4m3 or a wider type, or target trn3");
-    } else if d.is_packed() && !is_dma(cx) && cx.row.op != Op::Memset {
+    } else if d.is_packed() && !holds_packed(cx, arg) {
         let message = format!("{} is {d}", arg.name());
         cx.fail_arg(&rules::PACKED, arg, message)
             .help("convert with quantize_mx, multiply with nc_matmul_mx");
+    }
+}
+
+/// Where packed types may appear.
+fn holds_packed(cx: &Cx, arg: &Arg) -> bool {
+    match cx.row.op {
+        Op::DmaCopy | Op::DmaTranspose | Op::Memset => true,
+        Op::NcMatmulMx => arg.spec.kind == OperandKind::Free && !arg.is_dst(),
+        Op::QuantizeMx => arg.spec.name == "dst",
+        _ => false,
     }
 }
 
@@ -470,8 +484,11 @@ fn dynamic(cx: &Cx, arg: &Arg) {
         }
         Dynamic::Vector { index } => {
             let rows = arg.shape.first().copied().unwrap_or(0);
-            let fits = index_arg(cx, arg, index)
-                .is_some_and(|(space, parts, n)| space == Space::Sbuf && parts == rows && n == 1);
+            // The index tile of a transpose has a layout of its own (isa.md 9.6.2).
+            let fits = index_arg(cx, arg, index).is_some_and(|(space, parts, n)| {
+                let listed = parts == rows && n == 1 || cx.row.op == Op::DmaTranspose;
+                space == Space::Sbuf && listed
+            });
             if cx.engine != Engine::Dma || on_chip || !fits {
                 let message = format!("{} ({rows} rows) takes its rows from an index tile", arg.name());
                 cx.fail_arg(&rules::DMA_VECTOR, arg, message)

@@ -41,17 +41,20 @@ mod flow;
 mod footprint;
 mod generic;
 mod gpsimd;
+mod mx;
 mod overlap;
 mod random;
 mod reduce;
 mod register;
 pub mod rules;
 mod scalar;
+mod search;
 mod select;
 mod structure;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod vector;
 
 use crate::diag::{Diagnostic, Diagnostics};
@@ -233,12 +236,24 @@ fn rules_of(op: Op) -> fn(&Cx) {
         Op::RandGetState => random::rand_get_state,
         Op::SetRngSeed => random::set_rng_seed,
 
-        // gpsimd.rs
+        // gpsimd.rs and search.rs
+        Op::TensorPartitionReduce => search::tensor_partition_reduce,
         Op::Iota => gpsimd::iota,
         Op::AffineSelect => gpsimd::affine_select,
+        Op::SequenceBounds => search::sequence_bounds,
+        Op::LocalGather => search::local_gather,
+        Op::NcNGather => search::nc_n_gather,
+        Op::NonzeroWithCount => search::nonzero_with_count,
+        Op::Topk => search::topk,
 
-        // dma.rs
+        // dma.rs and transfer.rs
         Op::DmaCopy => dma::dma_copy,
+        Op::DmaTranspose => transfer::dma_transpose,
+        Op::DmaCompute => transfer::dma_compute,
+
+        // mx.rs
+        Op::NcMatmulMx => mx::nc_matmul_mx,
+        Op::QuantizeMx => mx::quantize_mx,
 
         // register.rs
         Op::RegisterMove | Op::RegisterLoad | Op::RegisterStore => register::check,

@@ -130,6 +130,17 @@ rules! {
     ACC_LIMIT = "13/7", Limit, "automatic accumulation is followed for up to 131072 steps per tile";
     ACC_VARS = "13/0", Accumulate, "overwriting in the first turn refers to counted loops around the matmul";
 
+    MX_K = "9.1.2/1", Shape, "an MX matmul contracts over 32, 64, 96 or 128 partitions of four lanes each";
+    MX_SHAPE = "9.1.2/2", Shape, "the product of stationary (K, M) and moving (K, N) is (M, N) with M even and at most 128";
+    MX_N = "9.1.2/3", Shape, "one MX matmul streams at most as many columns as PSUM holds: 4096 float32, 8192 bfloat16";
+    MX_DST = "9.1.2/3", Dtype, "an MX matmul accumulates in float32 or bfloat16";
+    MX_DATA = "9.1.2/4", Dtype, "MX data is of a packed x4 type, its scales are float8_e8m0fnu or uint8";
+    MX_SCALE = "9.1.2/4", Shape,
+        "a scale tile has the data's columns and four rows in each quadrant of 32 partitions, one per 8 rows of data";
+    MX_SCALE_START = "9.1.2/4", StartPartition,
+        "scales start in the data's first quadrant, at offset 0, 4, 8 or 12 of it";
+    MX_TILE = "9.1.2/5", Parameter, "an MX matmul takes row tiles of 32, 64 or 128, at multiples of their size, and all columns";
+
     TR_SIZE = "9.1.3/1", Shape,
         "the tensor engine transposes up to 128 x 128 elements from SBUF to PSUM, the vector engine up to 32 x 32";
     TR_SHAPE = "9.1.3/2", Shape, "the transpose of (P, N) is (N, P)";
@@ -253,6 +264,18 @@ rules! {
     GET_STATE_WORDS = "9.5/7", Shape, "a lane's state is 6 words on GpSimd and 24 on the vector engine";
     GET_STATE_FORM = "9.5/7", Dtype, "the state is a two-dimensional tile of uint32";
     SEED_FORM = "9.5/9", Shape, "a seed is one 32-bit element";
+    QMX_PARTS = "9.3.13/1", Shape, "quantize_mx works on 32, 64, 96 or 128 partitions: 8 of them share a scale";
+    QMX_N = "9.3.13/2", Shape, "quantize_mx packs four consecutive elements into one";
+    QMX_DST = "9.3.13/3", Shape, "quantised data has the partitions of the source and a quarter of its columns";
+    QMX_SCALE = "9.3.13/4", Shape,
+        "a scale tile has the columns of the packed data and four rows in each quadrant of 32 partitions";
+    QMX_OFFSET = "9.3.13/5", StartPartition, "scales start at offset 0, 4, 8 or 12 of a quadrant";
+    QMX_QUADRANT = "9.3.13/6", StartPartition, "data and scales lie in the same quadrants";
+    QMX_DTYPE = "9.3.13/7", Dtype,
+        "quantize_mx makes float8_e5m2_x4 or float8_e4m3fn_x4 of 16-bit floats, with float8_e8m0fnu or uint8 scales";
+
+    TPR_OP = "9.4.1/1", Operator, "partitions reduce with add, average, maximum, bitwise_or or bitwise_and";
+    TPR_SHAPE = "9.4.1/2", Shape, "a reduction across partitions gives one row with the columns of the data";
 
     IOTA_SIZE = "9.4.2/1", Shape, "the pattern names every element of a partition: the product of its counts";
     IOTA_PAIRS = "9.4.2/2", Parameter, "a pattern has 1 to 4 [step, count] pairs with counts of at least 1";
@@ -260,6 +283,33 @@ rules! {
 
     SELECT_SIZE = "9.4.3/1", Shape, "the pattern names every element of a partition: the product of its counts";
     SELECT_CMP = "9.4.3/2", Operator, "cmp_op is a comparison";
+
+    SEQ_ROW = "9.4.4/1", Shape, "segment ids and their bounds are one row each";
+    SEQ_SIZE = "9.4.4/2", Shape, "n ids have n begins and n ends: (1, 2, n)";
+    SEQ_DTYPE = "9.4.4/3", Dtype, "segment ids and bounds are float32 or int32";
+
+    LG_PARTS = "9.4.5/1", Shape, "local_gather works on groups of 16 partitions, the same for source, index and destination";
+    LG_EACH = "9.4.5/2", Parameter, "an index takes 1, 2, 4, 8, 16 or 32 elements";
+    LG_VALID = "9.4.5/3", Parameter, "a group of 16 partitions uses at most 4096 indices, and no more than its index rows hold";
+    LG_INDEX = "9.4.5/4", Dtype, "indices of local_gather are uint16";
+    LG_DTYPE = "9.4.5/5", Dtype, "a gather keeps the dtype";
+    LG_SIZE = "9.4.5/6", Shape, "a row of the destination holds num_valid_indices * num_elem_per_idx elements";
+
+    NG_PARTS = "9.4.6/1", Shape, "data, indices and destination of nc_n_gather have the same partitions";
+    NG_SIZE = "9.4.6/2", Shape, "a gather gives one element for each index";
+    NG_DTYPE = "9.4.6/3", Dtype, "a gather keeps the dtype";
+    NG_INDEX = "9.4.6/4", Dtype, "indices of nc_n_gather are uint32";
+
+    NZ_DTYPE = "9.4.7/1", Dtype, "nonzero_with_count finds positions (int32) in float32 or int32 rows";
+    NZ_SIZE = "9.4.7/2", Shape, "a row of n elements has n positions and their count: n + 1 columns";
+    NZ_PARTS = "9.4.7/3", Shape, "positions lie in the partitions of the source";
+    NZ_RANGE = "9.4.7/4", Parameter, "index_offset and padding_val are 32-bit integers";
+
+    TK_PARTS = "9.4.8/1", Shape, "topk works on groups of 16 partitions, the same for source, values and indices";
+    TK_N = "9.4.8/2", Parameter, "topk searches 8 to 65535 elements";
+    TK_K = "9.4.8/3", Shape, "topk finds 1 to 32767 elements, no more than it searches";
+    TK_SRC = "9.4.8/4", Shape, "16 partitions hold the n elements: ceil(n / 16) columns";
+    TK_DTYPE = "9.4.8/5", Dtype, "topk takes bfloat16 and gives bfloat16 values and uint32 indices";
 
     DMA_COUNT = "9.6.1/2", Shape, "source and destination have the same number of elements";
     DMA_CAST = "9.6.1/3", Dtype, "hardware descriptors never convert, and packed types are never converted";
@@ -271,6 +321,27 @@ rules! {
     DMA_ENGINE = "9.6.1/7", Engine, "hardware descriptors are issued by sync or scalar, and only they have an issuing engine";
     DMA_PRIORITY = "9.6.1/8", Parameter, "a priority is 0 (highest) to 3";
     DMA_PRIORITY_TARGET = "9.6.1/8", Target, "transfer priorities need trn3";
+
+    DT_SHAPE = "9.6.2/1", Shape, "the destination has the source's shape with the first and the last axis exchanged";
+    DT_AXES = "9.6.2/1", Parameter, "axes are [1, 0], [2, 1, 0] or [3, 1, 2, 0], by the rank of the source";
+    DT_DTYPE = "9.6.2/1", Dtype, "a transpose keeps the dtype";
+    DT_WIDTH = "9.6.2/2", Dtype, "transfers transpose 2 byte elements; with open descriptors and a direct source also 4 byte elements";
+    DT_HWDGE = "9.6.2/3", Parameter,
+        "by hardware descriptors a transpose takes a leading size of 16 (of 2 axes) or a power of two up to 16, blocks of 16 rows, and at most 128 columns";
+    DT_MODE = "9.6.2/3", Target, "hardware descriptors need trn2 or later";
+    DT_INDEX = "9.6.2/4", DynamicIndex,
+        "an indirect transpose takes up to 128 columns of a multiple of 16 rows of an HBM tensor, listed down the columns of a uint32 tile";
+    DT_INDEX_TARGET = "9.6.2/4", Target, "indirect transposes need trn2 or later";
+    DT_SKIP = "9.6.2/5", Parameter, "oob_mode skip needs a dynamic source";
+
+    DC_COUNT = "9.6.3/1", Shape, "every source of dma_compute has as many elements as the destination";
+    DC_OP = "9.6.3/2", Operator, "the DMA engines add";
+    DC_SCALES = "9.6.3/2", Parameter, "the DMA engines do not scale: scales is 1.0";
+    DC_INDEX = "9.6.3/3", DynamicIndex,
+        "with an index tile, dma_compute adds an SBUF tile to rows of an HBM tensor in place, or such rows to a tile in place";
+    DC_UNIQUE = "9.6.3/3", Parameter, "rows by index are added with unique_indices";
+    DC_STATIC = "9.6.3/4", DynamicIndex, "without an index tile, dma_compute has static addresses";
+    DC_SKIP = "9.6.3/5", Parameter, "oob_mode skip needs rows by an index tile";
 }
 
 /// Rules that another rule covers: the rule's number, and the number of the one that reports it.
@@ -314,6 +385,8 @@ pub static COVERED: &[(&str, &str)] = &[
     ("9.3.16/3", "G3"),
     ("9.5/2", "G6"),
     ("9.5/8", "G6"),
+    ("9.1.2/6", "G15"),
+    ("9.4.1/3", "G9"),
     ("9.4.2/4", "G6"),
     ("9.4.3/4", "G6"),
     ("9.6.1/1", "G5"),

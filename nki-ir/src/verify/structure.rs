@@ -286,7 +286,7 @@ impl Structure<'_> {
             let ok = match operand {
                 Operand::None => spec.optional,
                 Operand::View(_) => {
-                    tile && matches!(spec.kind, K::Tile | K::Free | K::Vec | K::ScalarOrVec | K::TileOrScalar)
+                    tile && (spec.kind.is_tile() || matches!(spec.kind, K::ScalarOrVec | K::TileOrScalar))
                 }
                 Operand::Imm(_) => matches!(spec.kind, K::ScalarOrVec | K::TileOrScalar),
                 Operand::Int(_) => {

@@ -182,6 +182,15 @@ fn tile(cx: &Cx) -> (u32, u32) {
         &[row, col] => (row as u32, col as u32),
         _ => (0, 0),
     };
+    places(cx, row, col);
+    match size {
+        &[rows, cols] => (rows as u32, cols as u32),
+        _ => (PARTITIONS, PARTITIONS),
+    }
+}
+
+/// Operands lie at the partitions of their tile of the array.
+pub fn places(cx: &Cx, row: u32, col: u32) {
     for (name, want, what) in [("stationary", row, "row"), ("moving", row, "row"), ("dst", col, "column")] {
         let Some(arg) = cx.arg(name) else { continue };
         // Starts that no engine accepts are reported once, by the generic rule.
@@ -196,10 +205,6 @@ fn tile(cx: &Cx) -> (u32, u32) {
                 "start the operand at partition {want}, or set tile_position and tile_size to match"
             ));
         }
-    }
-    match size {
-        &[rows, cols] => (rows as u32, cols as u32),
-        _ => (PARTITIONS, PARTITIONS),
     }
 }
 
@@ -236,7 +241,7 @@ fn double_row(cx: &Cx, stationary: &Arg, moving: &Arg, cols: u32) -> Option<u64>
 }
 
 /// The form of `accumulate`; what it finds in PSUM is checked by `accumulate`.
-fn accumulate(cx: &Cx) {
+pub fn accumulate(cx: &Cx) {
     let Some(acc) = cx.accumulate() else { return };
     if cx.flag("is_transpose") && matches!(acc, Accumulate::Add | Accumulate::UnlessFirst(_)) {
         cx.fail(&rules::MM_TRANSPOSE_ADD, "is_transpose with accumulate")

@@ -185,7 +185,13 @@ pub(crate) fn dma_shape(
     dge: DgeMode,
 ) -> Option<(DmaShape, DmaCost)> {
     let (dst, src) = sides(op, operands)?;
-    let shape = DmaShape::new(k, op, dst, src, dge);
+    let mut shape = DmaShape::new(k, op, dst, src, dge);
+    if op == Op::DmaCompute {
+        // Every source is read.
+        let sources = operands.iter().filter(|o| matches!(o, MOperand::Access(_))).count().max(2) - 1;
+        shape.elements = shape.elements.saturating_mul(sources as u64);
+        shape.bytes = shape.bytes.saturating_mul(sources as u64);
+    }
     let chip = [dst, src].into_iter().find(|a| a.space.on_chip());
     let start = chip.map_or(0, |a| a.partition.constant.clamp(0, 127) as u32);
     let shares = shape.distribute(k, start);

@@ -71,6 +71,8 @@ fn parts(k: &Constants, i: &Instr) -> (MatmulCost, f64) {
     let double_row = matches!(i.attr("perf_mode"), Some(Attr::MatmulPerf(MatmulPerf::DoubleRow)));
     let per_row = if double_row { 2 } else { 1 };
     let rows = stationary.as_ref().map_or(0, |f| f.partitions);
+    // A packed element is four of the contraction.
+    let lanes = if stationary.as_ref().is_some_and(|f| f.dtype.is_packed()) { 4 } else { 1 };
     let m = stationary.as_ref().map_or(0, |f| f.n / per_row);
     let n = if is_transpose_op { rows.into() } else { moving.as_ref().map_or(0, |f| f.n / per_row) };
     let transpose = is_transpose_op || i.flag("is_transpose");
@@ -98,7 +100,7 @@ fn parts(k: &Constants, i: &Instr) -> (MatmulCost, f64) {
         stream_throttled: ps(cold),
         overhead: ps(overhead),
         transpose,
-        k: rows.saturating_mul(per_row as u32),
+        k: rows.saturating_mul(per_row as u32 * lanes),
         m: m.min(u32::MAX.into()) as u32,
         n,
         tile: tile(i),

@@ -4,7 +4,7 @@ use super::{Cost, Face, Instr, table_of};
 use crate::constants::Constants;
 use nki_ir::DType;
 use nki_ir::kernel::{Attr, Space};
-use nki_ir::op::{AluOp, TimingClass};
+use nki_ir::op::{AluOp, Op, TimingClass};
 
 /// Streaming time of a vector-engine class.
 struct Streaming {
@@ -200,8 +200,29 @@ pub(super) fn gpsimd(k: &Constants, i: &Instr) -> Cost {
         (false, true) => 0.5,
         (false, false) => 1.0,
     };
-    let cycles = n * per_element * penalised(k, i.faces());
+    let cycles = match i.op.row().timing {
+        TimingClass::Gather | TimingClass::TopK => search(i, n),
+        _ => n * per_element,
+    };
+    let cycles = cycles * penalised(k, i.faces());
     let min = if i.faces().any(|f| f.dynamic) { k.dyn_addr_min_cyc } else { 0.0 };
     let occupancy = (k.pool.start_cyc + cycles).max(min) / k.pool.clock_ghz;
     Cost::new(occupancy, occupancy + k.pool.lat_ovh_cyc / k.pool.clock_ghz)
+}
+
+/// Cycles of gathers and searches, without start-up (isa.md section 7). `n` counts the elements of the source.
+fn search(i: &Instr, n: f64) -> f64 {
+    let int = |name: &str| if let Some(Attr::Int(x)) = i.attr(name) { *x as f64 } else { 0.0 };
+    let out = i.faces().next();
+    let (found, size) = out.map_or((0.0, 4.0), |f| (f.n as f64, f.dtype.bytes() as f64));
+    match i.op {
+        Op::Topk => 4.0 * int("n") + found,
+        Op::LocalGather => {
+            // 28 cycles of overhead and 4 bytes a cycle for each index (isa.md 9.4.5); `found` is V indices of e elements.
+            let each = int("num_elem_per_idx").max(1.0);
+            found * ((28.0 + 4.0 * each) / (4.0 * each)) / (4.0 / size).min(each)
+        }
+        Op::SequenceBounds => 2.0 * n,
+        _ => found,
+    }
 }

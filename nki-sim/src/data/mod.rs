@@ -14,7 +14,7 @@ use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::interp::Uninitialized;
 use nki_ir::kernel::{BufKind, Space};
 use nki_ir::op::{Effect, Engine, Op};
-use nki_ir::sem::{Arg, Call, Memory, Rows, Span, State, cast, execute};
+use nki_ir::sem::{Arg, Call, Memory, Rows, Span, State, cast, execute, used};
 use nki_ir::target::{Gen, PARTITIONS, PSUM_BYTES_PER_PARTITION};
 use nki_ir::{Tensor, op::TimingClass};
 use smallvec::SmallVec;
@@ -238,7 +238,14 @@ impl<'a> Data<'a> {
                 self.check_accumulation(inst, arg)?;
             }
             if reads {
-                self.check_written(inst, spec.name, arg)?;
+                match arg {
+                    Arg::Span(span) if spec.kind.is_partial() => {
+                        for part in used(spec.kind, span) {
+                            self.check_span(inst, spec.name, &part)?;
+                        }
+                    }
+                    _ => self.check_written(inst, spec.name, arg)?,
+                }
             }
         }
         let generation = self.flat.header.target.generation();
@@ -254,8 +261,12 @@ impl<'a> Data<'a> {
         }
         let matmul = op.row().timing == TimingClass::Matmul;
         for (spec, arg) in specs.iter().zip(&resolved.args) {
-            if spec.effect != Effect::Read {
-                self.mark(arg, matmul);
+            match arg {
+                _ if spec.effect == Effect::Read => {}
+                Arg::Span(span) if spec.kind.is_partial() => {
+                    used(spec.kind, span).iter().for_each(|part| self.mark_span(part, false));
+                }
+                _ => self.mark(arg, matmul),
             }
         }
         Ok(())

@@ -151,7 +151,9 @@ impl Data<'_> {
         span.for_each_range(|start, len| {
             out.extend(bytes[start..start + len].chunks_exact(width).map(|b| integer(b, span.dtype)));
         });
-        Ok(out)
+        // A list runs down the columns of its tile (isa.md 9.6.2).
+        let columns = span.row_elements().max(1);
+        Ok((0..columns).flat_map(|c| out.iter().skip(c).step_by(columns).copied()).collect())
     }
 
     /// Rows at the positions of an index tile. The access's outermost dimension counts the rows; its stride is not used.
@@ -170,6 +172,8 @@ impl Data<'_> {
         let mut row = Place { dims: crate::access::strides(&inner), ..place };
         let base = row.base;
         let count = a.dims.first().map_or(1, |d| d.count) as usize;
+        // That of a transpose may be longer than its rows.
+        let values = values.get(..count).unwrap_or(values);
         if values.len() != count {
             let d = Diagnostic::error(
                 Code::DynamicIndex,

@@ -169,7 +169,8 @@ fn element_wise(counters: &mut Counters, inst: &MInst) {
     for (spec, o) in op.row().operands.iter().zip(operands) {
         let MOperand::Access(a) = o else { continue };
         let n = elements(a) * a.dtype.bytes() as u64;
-        let tile = matches!(spec.kind, OperandKind::Tile | OperandKind::Free | OperandKind::TileOrScalar);
+        let tile =
+            spec.kind.is_tile() && spec.kind != OperandKind::Vec || spec.kind == OperandKind::TileOrScalar;
         match (spec.effect, a.space) {
             (Effect::Read, Space::Sbuf) if tile => counters.sbuf_read += n,
             (Effect::Read, Space::Psum) if tile => counters.psum_read += n,

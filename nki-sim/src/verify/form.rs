@@ -167,7 +167,8 @@ fn operand(c: &mut Checker, name: &str, a: &Access, writes: bool, engine: bool, 
         );
         return c.report(d.note("isa.md section 8, G5 to G7"));
     }
-    place::access(c, name, a, writes, engine);
+    // Scales start at offsets in a quadrant (isa.md 9.1.2).
+    place::access(c, name, a, writes, engine && spec.kind != OperandKind::Scales);
     if writes && a.space == Space::Hbm && is_input(c, a) {
         let what = c.object_name(a.space, a.object);
         c.error(Code::ReadOnly, format!("writes {what}, an input of the kernel"));

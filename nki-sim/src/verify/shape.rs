@@ -59,7 +59,8 @@ fn pairing(c: &mut Checker, op: Op, operands: &[MOperand]) {
                     c.report(d.note("isa.md section 8, G3"));
                 }
             }
-            OperandKind::Free | OperandKind::Reg | OperandKind::IntOrReg | OperandKind::IndexOrReg => {}
+            OperandKind::Free | OperandKind::Scales | OperandKind::Sixteenths => {}
+            OperandKind::Reg | OperandKind::IntOrReg | OperandKind::IndexOrReg => {}
         }
     }
     if inputs_in_psum > 1 {

@@ -16,6 +16,7 @@ use crate::device::expand::{NONE, Stream};
 use crate::device::legalise::{Form, Template};
 use crate::device::options::{CompileOptions, Pass};
 use nki_ir::entity::Entity;
+use nki_ir::op::OperandKind;
 use nki_ir::target::{PARTITIONS, PSUM_BANK_BYTES, PSUM_BYTES_PER_PARTITION};
 use nki_ir::{Attr, Buf, Code, Diagnostic, Diagnostics, Kernel, Op, Space, Target};
 use nki_sim::program::{HbmTensor, Placement};
@@ -188,7 +189,12 @@ fn starts(partitions: u32, row: Option<i64>, start: u32) -> SmallVec<[u32; 4]> {
 fn row_positions(kernel: &Kernel, templates: &[Template], errors: &mut Diagnostics) -> Vec<Option<i64>> {
     let mut rows: Vec<Option<i64>> = vec![None; kernel.bufs.len()];
     for t in templates {
-        let tensor = matches!(t.op, Op::NcMatmul) || t.engines[0] == nki_ir::Engine::Tensor;
+        let tensor = t.engines[0] == nki_ir::Engine::Tensor;
+        // Data and scales of quantize_mx share their quadrants (isa.md 9.3.13).
+        if t.op == Op::QuantizeMx {
+            t.views().for_each(|v| _ = rows[v.buf.index()].get_or_insert(0));
+            continue;
+        }
         if !tensor {
             // A view that starts inside its buffer keeps the buffer at 0, where the gate has checked it.
             for v in t.views().filter(|v| v.space.on_chip()) {
@@ -204,7 +210,12 @@ fn row_positions(kernel: &Kernel, templates: &[Template], errors: &mut Diagnosti
         });
         let (row, column) = position.unwrap_or((0, 0));
         for (i, v) in t.operands.iter().enumerate().filter_map(|(i, o)| Some((i, Form::view(o)?))) {
-            let want = if i == 0 { column } else { row } - v.part.as_constant().unwrap_or(0);
+            let mut start = v.part.as_constant().unwrap_or(0);
+            // Scales start at an offset in the quadrant of their data.
+            if t.op.row().operands[i].kind == OperandKind::Scales {
+                start -= start.rem_euclid(32);
+            }
+            let want = if i == 0 { column } else { row } - start;
             let have = rows[v.buf.index()].get_or_insert(want);
             if *have != want {
                 let name = &kernel.bufs[v.buf].name;

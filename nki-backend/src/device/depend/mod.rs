@@ -176,7 +176,7 @@ fn look(
 ) {
     for w in &cell.writers {
         if w.print.overlaps(print, program, w.item, t) {
-            let pe = |t: &Template| t.op == Op::NcMatmul;
+            let pe = |t: &Template| matches!(t.op, Op::NcMatmul | Op::NcMatmulMx);
             let before = &program.templates[program.stream.items[w.item as usize].template as usize];
             let kind = match (read, write) {
                 (true, true) if pe(before) && pe(t) => Kind::Accumulate,

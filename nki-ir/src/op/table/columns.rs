@@ -38,4 +38,4 @@ pub const fn flag(name: &'static str) -> AttrSpec {
 }
 
 pub use AttrKind as A;
-pub use OperandKind::{Free, ScalarOrVec, Tile, Vec};
+pub use OperandKind::{Free, ScalarOrVec, Scales, Sixteenths, Tile, Vec};

@@ -3,6 +3,7 @@
 mod columns;
 mod dma;
 mod gpsimd;
+mod mx;
 mod random;
 mod register;
 mod scalar;
@@ -54,11 +55,23 @@ pub enum Op {
     SetRngSeed,
 
     // gpsimd.rs
+    TensorPartitionReduce,
     Iota,
     AffineSelect,
+    SequenceBounds,
+    LocalGather,
+    NcNGather,
+    NonzeroWithCount,
+    Topk,
 
     // dma.rs
     DmaCopy,
+    DmaTranspose,
+    DmaCompute,
+
+    // mx.rs
+    NcMatmulMx,
+    QuantizeMx,
 
     // register.rs
     RegisterMove,
@@ -66,8 +79,16 @@ pub enum Op {
     RegisterStore,
 }
 
-const FILES: &[&[OpRow]] =
-    &[tensor::ROWS, scalar::ROWS, vector::ROWS, random::ROWS, gpsimd::ROWS, dma::ROWS, register::ROWS];
+const FILES: &[&[OpRow]] = &[
+    tensor::ROWS,
+    scalar::ROWS,
+    vector::ROWS,
+    random::ROWS,
+    gpsimd::ROWS,
+    dma::ROWS,
+    mx::ROWS,
+    register::ROWS,
+];
 
 const COUNT: usize = {
     let (mut count, mut file) = (0, 0);

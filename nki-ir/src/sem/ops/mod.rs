@@ -2,22 +2,30 @@
 
 mod dma;
 mod eight;
+mod gather;
 mod gpsimd;
+mod mx;
 mod random;
 mod reduce;
 mod register;
 mod scalar;
 mod scan;
+mod search;
 mod select;
 mod shuffle;
 mod statistics;
 mod tensor;
+mod transfer;
 mod vector;
 
 use super::exec::Exec;
-use super::{Fault, fault};
+use super::{Fault, Span, fault};
 use crate::diag::Code;
-use crate::op::Op;
+use crate::op::{Op, OperandKind};
+use smallvec::SmallVec;
+
+pub use mx::lane;
+pub use transfer::{MAX_SOURCES, SOURCES};
 
 pub use register::register_value;
 
@@ -60,15 +68,35 @@ static FUNCTIONS: &[(Op, Function)] = &[
     (Op::RandSetState, random::rand_set_state),
     (Op::RandGetState, random::rand_get_state),
     (Op::SetRngSeed, random::set_rng_seed),
-    // gpsimd.rs
+    // gpsimd.rs, gather.rs and search.rs
+    (Op::TensorPartitionReduce, search::tensor_partition_reduce),
     (Op::Iota, gpsimd::iota),
     (Op::AffineSelect, gpsimd::affine_select),
-    // dma.rs
+    (Op::SequenceBounds, search::sequence_bounds),
+    (Op::LocalGather, gather::local_gather),
+    (Op::NcNGather, gather::nc_n_gather),
+    (Op::NonzeroWithCount, search::nonzero_with_count),
+    (Op::Topk, search::topk),
+    // dma.rs and transfer.rs
     (Op::DmaCopy, dma::dma_copy),
+    (Op::DmaTranspose, transfer::dma_transpose),
+    (Op::DmaCompute, transfer::dma_compute),
+    // mx.rs
+    (Op::NcMatmulMx, mx::nc_matmul_mx),
+    (Op::QuantizeMx, mx::quantize_mx),
     (Op::RegisterMove, register::register_move),
     (Op::RegisterLoad, register::register_load),
     (Op::RegisterStore, register::register_store),
 ];
+
+/// The parts of an operand that an instruction reads or writes.
+pub(super) fn used(kind: OperandKind, span: &Span) -> SmallVec<[Span; 4]> {
+    match kind {
+        OperandKind::Scales => mx::scale_rows(span).collect(),
+        OperandKind::Sixteenths => SmallVec::from_iter([search::every_sixteenth(span)]),
+        _ => SmallVec::from_iter([span.clone()]),
+    }
+}
 
 /// The function of `op`.
 pub(super) fn function(op: Op) -> Function {

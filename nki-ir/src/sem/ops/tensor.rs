@@ -61,16 +61,16 @@ pub(super) fn nc_transpose(e: &mut Exec) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The shape of a product and where it goes. `k` counts both halves of a double row.
-struct Product<'a> {
+/// The shape of a product and where it goes. `k` counts both halves of a double row, and the lanes of packed elements.
+pub(super) struct Product<'a> {
     dst: &'a Span,
-    k: usize,
-    m: usize,
-    n: usize,
+    pub k: usize,
+    pub m: usize,
+    pub n: usize,
 }
 
 impl<'a> Product<'a> {
-    fn new(dst: &'a Span, stationary: &Span, moving: &Span, halves: usize) -> Result<Self, Fault> {
+    pub fn new(dst: &'a Span, stationary: &Span, moving: &Span, halves: usize) -> Result<Self, Fault> {
         let (m, n) = (stationary.row_elements() / halves, moving.row_elements() / halves);
         let whole = m * halves == stationary.row_elements() && n * halves == moving.row_elements();
         let fits = (dst.parts as usize, dst.row_elements()) == (m, n);
@@ -82,7 +82,7 @@ impl<'a> Product<'a> {
     }
 
     /// `dst (+)= stationaryᵀ · moving`, both row-major `[k, ..]`.
-    fn run(&self, e: &mut Exec, stationary: &[f32], moving: &[f32], accumulate: bool) {
+    pub fn run(&self, e: &mut Exec, stationary: &[f32], moving: &[f32], accumulate: bool) {
         let (k, m, n) = (self.k, self.m, self.n);
         let a = MatRef::dense(stationary, k, m);
         let b = MatRef::dense(moving, k, n);
@@ -92,6 +92,12 @@ impl<'a> Product<'a> {
         }
         let mut sums = scratch(m * n);
         nki_rt::matmul(Tier::best(), a, b, MatMut::dense(&mut sums, m, n), Combine::Overwrite);
+        self.write(e, &mut sums, accumulate);
+    }
+
+    /// Writes the sums, row-major `[m, n]`, or adds them to what is there.
+    pub fn write(&self, e: &mut Exec, sums: &mut [f32], accumulate: bool) {
+        let n = self.n;
         let mut old = scratch(if accumulate { n } else { 0 });
         for (p, row) in sums.chunks_exact_mut(n.max(1)).enumerate() {
             if accumulate {

@@ -4,9 +4,12 @@
 mod activation;
 mod cast;
 mod elementwise;
+mod gather;
 mod harness;
 mod matrix;
+mod mx;
 mod random;
 mod rows;
 mod selection;
 mod transfer;
+mod transpose;
