@@ -32,6 +32,23 @@ pub trait Float: Elem {}
 )]
 pub trait Int: Elem {}
 
+/// A packed element type: four lanes of an MX format (trn3).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a packed element type",
+    label = "not packed",
+    note = "use f8e5m2_x4, f8e4m3fn_x4 or f4e2m1fn_x4; `quantize_mx` makes the first two from bf16 or f16"
+)]
+pub trait Packed: Elem {}
+
+/// The element type of MX scales: f8e8m0, or u8 with the same bytes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the element type of a scale",
+    label = "not a scale",
+    note = "use f8e8m0 or u8"
+)]
+pub trait Scale: Elem {}
+impl Scale for u8 {}
+
 /// An element type that is also a Rust type with values: what arrays on the host hold.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no values on the host",
@@ -76,6 +93,8 @@ macro_rules! elems {
     )*)*};
     (@ float $t:ty) => { impl Float for $t {} };
     (@ int $t:ty) => { impl Int for $t {} };
+    (@ packed $t:ty) => { impl Packed for $t {} };
+    (@ scale $t:ty) => { impl Scale for $t {} };
     (@ other $t:ty) => {};
 }
 
@@ -97,10 +116,20 @@ markers! {
     f8e5m2;
     /// 8-bit float without infinities, largest finite value 448 (trn3).
     f8e4m3fn;
+    /// A power of two, the scale of the MX formats (trn3).
+    f8e8m0;
+    /// Four f8e5m2 as one element (trn3).
+    f8e5m2_x4;
+    /// Four f8e4m3fn as one element (trn3).
+    f8e4m3fn_x4;
+    /// Four 4-bit floats as one element (trn3).
+    f4e2m1fn_x4;
 }
 
 elems! {
     float: f32 = F32, bf16 = BF16, f16 = F16;
     int: i32 = I32, u32 = U32, i16 = I16, u16 = U16, i8 = I8, u8 = U8;
     other: bool = Bool, tf32 = TF32, f8e4m3 = F8E4M3, f8e5m2 = F8E5M2, f8e4m3fn = F8E4M3FN;
+    scale: f8e8m0 = F8E8M0;
+    packed: f8e5m2_x4 = F8E5M2X4, f8e4m3fn_x4 = F8E4M3FNX4, f4e2m1fn_x4 = F4E2M1FNX4;
 }

@@ -50,7 +50,10 @@ pub use array::to_tensor;
 pub use axes::{Axes, Axis};
 pub use check::check;
 pub use config::KernelConfig;
-pub use elem::{Elem, Float, HostElem, Int, bf16, f8e4m3, f8e4m3fn, f8e5m2, f16, tf32};
+pub use elem::{
+    Elem, Float, HostElem, Int, Packed, Scale, bf16, f4e2m1fn_x4, f8e4m3, f8e4m3fn, f8e4m3fn_x4, f8e5m2,
+    f8e5m2_x4, f8e8m0, f16, tf32,
+};
 pub use idx::{Block, Idx};
 pub use info::{KernelInfo, ParamInfo, ParamKind, kernels};
 pub use launch::Specialization;

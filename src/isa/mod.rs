@@ -19,7 +19,9 @@
 //! ```
 
 mod dma;
+mod gather;
 mod gpsimd;
+mod mx;
 mod operand;
 mod random;
 mod register;

@@ -46,7 +46,10 @@ fn first_use(kernel: &Kernel, inst: &InstData, certain: bool, seen: &mut [bool],
             Effect::Write => true,
             Effect::ReadWrite => !adds,
         };
-        uses.push((view.buf, writes && certain && !spec.kind.is_partial() && covers(kernel, view)));
+        uses.push((
+            view.buf,
+            writes && certain && !inst.op.row().operands[i].kind.is_partial() && covers(kernel, view),
+        ));
         if view.dynamic.is_some() {
             uses.iter_mut().for_each(|u| u.1 = false);
         }

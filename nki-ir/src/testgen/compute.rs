@@ -90,6 +90,7 @@ impl Gen<'_> {
                 self.load();
             }
             _ if self.row_statement(op, main.clone()) => {}
+            _ if self.special_statement(op, main.clone()) => {}
             _ => self.copy(main),
         }
     }
@@ -107,7 +108,7 @@ impl Gen<'_> {
     }
 
     /// An SBUF view as large as `sel`, which may be in PSUM.
-    fn in_sbuf(&mut self, sel: Sel) -> Sel {
+    pub fn in_sbuf(&mut self, sel: Sel) -> Sel {
         if self.tiles[sel.tile].space == Space::Sbuf {
             return sel;
         }

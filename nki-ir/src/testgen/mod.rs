@@ -17,6 +17,7 @@ mod mutate;
 mod rng;
 mod rows;
 mod shrink;
+mod special;
 mod state;
 mod views;
 
