@@ -345,7 +345,10 @@ fn operators(cx: &Cx) {
         }
     }
     // Other instructions take no bitwise operators at all: their own checks say so.
-    let takes_bits = matches!(cx.row.op, Op::TensorTensor | Op::TensorScalar | Op::TensorReduce);
+    let takes_bits = matches!(
+        cx.row.op,
+        Op::TensorTensor | Op::TensorScalar | Op::TensorReduce | Op::TensorPartitionReduce
+    );
     if takes_bits && ops.iter().any(|o| o.1.is_bitvec()) {
         bitvec(cx, &ops);
     } else {
