@@ -145,9 +145,13 @@ impl<'a> Context<'a> {
             b: self.bytes(nest.b.place, offsets[1], nest.b.reach, false)?,
             out: self.bytes(nest.out.place, offsets[2], nest.out.reach, true)?,
         };
+        // Waking a thread costs more than a small product.
+        const SMALL: usize = 1 << 19;
+        let size = nest.shape.iter().fold(1usize, |n, d| n.saturating_mul(*d));
+        let parallel: &dyn Parallel = if size <= SMALL { &Serial } else { self.parallel };
         // SAFETY: `bytes` has checked all three; the result is another buffer than the operands, and buffers that live at the
         // same time do not overlap.
-        unsafe { nest.run(self.tier, self.parallel, at) }.then_some(())
+        unsafe { nest.run(self.tier, parallel, at) }.then_some(())
     }
 
     fn step(&mut self, index: usize, offsets: &[i64], accumulate: bool) -> Result<(), Failure> {
