@@ -17,8 +17,9 @@ pub fn is_parallel(kernel: &Kernel, l: Loop) -> bool {
     let Some(content) = content(kernel, body) else { return false };
     let mut windows: BTreeMap<Buf, Vec<&View>> = BTreeMap::new();
     let mut written = vec![false; kernel.bufs.len()];
+    let continued = kernel.insts.values().any(goes_on);
     for inst in &content.insts {
-        if carries_reduction(inst) {
+        if carries(inst, continued) {
             return false;
         }
         for (spec, operand) in inst.op.row().operands.iter().zip(&inst.operands) {
@@ -39,10 +40,25 @@ pub fn is_parallel(kernel: &Kernel, l: Loop) -> bool {
         .all(|(&b, views)| disjoint(kernel, b, views, var, step))
 }
 
-/// A running reduction in an engine's registers may continue from one turn to the next, and random numbers do.
-fn carries_reduction(inst: &InstData) -> bool {
-    matches!(reduce_command(inst.op, &inst.attrs), Some(ReduceCmd::Reduce | ReduceCmd::Reset))
-        || inst.op.uses_random()
+/// A running reduction in an engine's registers may continue from one turn to the next, or behind the loop if any
+/// instruction goes on with one (`continued`); random numbers do.
+fn carries(inst: &InstData, continued: bool) -> bool {
+    match reduce_command(inst.op, &inst.attrs) {
+        Some(ReduceCmd::Reduce | ReduceCmd::Reset) => true,
+        Some(ReduceCmd::ResetReduce | ReduceCmd::LoadReduce) => continued,
+        Some(ReduceCmd::Idle) => goes_on(inst),
+        None => inst.op.uses_random(),
+    }
+}
+
+/// Whether an instruction reads what an earlier one has left in a reduce register.
+fn goes_on(inst: &InstData) -> bool {
+    let read_out = inst.op.row().operand("reduce_res").and_then(|i| inst.operands[i].view()).is_some();
+    match reduce_command(inst.op, &inst.attrs) {
+        Some(ReduceCmd::Reduce) => true,
+        Some(ReduceCmd::Idle) => read_out,
+        _ => false,
+    }
 }
 
 struct Content<'a> {
