@@ -46,6 +46,24 @@ fn sbuf_fits_to_the_last_byte_and_not_beyond() {
 }
 
 #[test]
+fn a_capacity_error_says_what_would_fit() {
+    let o = CompileOptions::default();
+    for (tiles, bytes) in [(1, 10), (1, 100_000), (3, 17)] {
+        let usable = Target::Trn2.sbuf_bytes_per_partition();
+        let e =
+            compile(&hoarder(tiles, usable / tiles + bytes, None), Target::Trn2, &o).unwrap_err().to_string();
+        let columns =
+            e.split("with at most ").nth(1).and_then(|t| t.split_once(" columns of `t0`")).map(|t| t.0);
+        let columns: u32 = columns.unwrap_or_else(|| panic!("{e}")).parse().unwrap();
+        // The others stay as large as they are.
+        assert_eq!(columns, usable - (tiles - 1) * (usable / tiles + bytes), "{e}");
+        compile(&hoarder(tiles, columns, None), Target::Trn2, &o).unwrap();
+    }
+    let e = compile(&hoarder(2, 400_000, None), Target::Trn2, &o).unwrap_err().to_string();
+    assert!(e.contains("587016 bytes are too many here, more than `t0` holds"), "{e}");
+}
+
+#[test]
 fn psum_has_eight_banks() {
     let kernel = |n: u32| {
         let mut r = Recorder::new("banks");

@@ -5,6 +5,7 @@ mod capacity;
 mod fuse;
 mod kernels;
 mod random;
+mod scale;
 mod semaphores;
 mod steps;
 mod structure;

@@ -220,13 +220,30 @@ fn report(
         let rest: u64 = tiles[LISTED..].iter().map(|b| bytes(&kernel.bufs[*b])).sum();
         d = d.note(format!("and {} smaller tiles of {rest} bytes together", tiles.len() - LISTED));
     }
-    let largest = &kernel.bufs[tiles[0]].name;
+    let data = &kernel.bufs[tiles[0]];
+    let largest = &data.name;
     let help = if sbuf {
-        format!("load `{largest}` in smaller tiles inside the loop that uses them, or use a 2-byte dtype")
+        let fit = match fitting_columns(data, need - limit) {
+            Some(columns) => format!("with at most {columns} columns of `{largest}` all would fit here: "),
+            None => format!("{} bytes are too many here, more than `{largest}` holds: ", need - limit),
+        };
+        format!(
+            "{fit}load `{largest}` in smaller tiles inside the loop that uses them, or use a 2-byte dtype"
+        )
     } else {
         format!("copy finished results out of PSUM before starting new ones, or make `{largest}` smaller")
     };
     Report::new(d.help(help), kernel, out);
+}
+
+/// How long the last dimension of a tile may be for it, with all its copies, to take `over` bytes less; `None` if no length
+/// is short enough.
+fn fitting_columns(data: &BufData, over: u64) -> Option<u64> {
+    let columns = u64::from(*data.shape.last()?);
+    let copies = u64::from(data.buffers.unwrap_or(1).max(1));
+    let left = bytes(data).checked_sub(over)? / copies;
+    let column = data.row_bytes().checked_div(columns)?;
+    left.checked_div(column).filter(|n| *n > 0)
 }
 
 /// All HBM tensors together.
