@@ -1,13 +1,16 @@
-//! Generated programs, run in every way: interpreter, simulator (three orders of transfers) and native code agree.
+//! Generated programs, run in every way: eagerly, by the interpreter, simulated (three orders of transfers) and natively.
 //!
 //! `NKI_CASES` sets the number of programs (the long run uses 1000), `NKI_SEED` the first seed. A failure names its seed and
 //! prints the shrunk kernel, which belongs into a filetest.
 
+#[path = "ways/eager.rs"]
+mod eager;
+
 use nki::ir::interp::{self, InterpOptions};
 use nki::ir::sem::cast;
 use nki::ir::testgen::{GenOptions, Rng, generate, shrink};
-use nki::ir::verify::verify;
-use nki::ir::{Kernel, Op, Target, Tensor};
+use nki::ir::verify::{resolve_and_verify, verify};
+use nki::ir::{Diagnostics, Kernel, Op, Target, Tensor};
 use nki_backend::device::{self, CompileOptions};
 use nki_backend::host::{self, HostOptions};
 use nki_sim::SimOptions;
@@ -67,7 +70,7 @@ fn disagreement(kernel: &Kernel, target: Target, seed: u64, special: bool) -> Op
         Ok(out) => out,
         Err(e) => return Some(("the interpreter", e.to_string())),
     };
-    let differs = |way, got: Result<Vec<Tensor>, nki::ir::Diagnostics>| match got {
+    let differs = |way, got: Result<Vec<Tensor>, Diagnostics>| match got {
         Err(e) => Some((way, e.to_string())),
         Ok(out) => {
             let first = out.iter().zip(&reference).position(|(a, b)| a != b)?;
@@ -76,6 +79,12 @@ fn disagreement(kernel: &Kernel, target: Target, seed: u64, special: bool) -> Op
             Some((way, format!("differs from the interpreter in {name:?} at byte {at:?}")))
         }
     };
+    if let Some(failure) = differs("eager execution", eager::run(kernel, target, &inputs)) {
+        return Some(failure);
+    }
+    if let Some(failure) = undecided_disagreement(kernel, target, &inputs) {
+        return Some(failure);
+    }
     let native = host::compile(&verified, &HostOptions::default()).and_then(|k| k.run(&inputs));
     if let Some(failure) = differs("native code", native) {
         return Some(failure);
@@ -89,6 +98,22 @@ fn disagreement(kernel: &Kernel, target: Target, seed: u64, special: bool) -> Op
     [None, Some(seed), Some(seed.wrapping_mul(31) + 7)].into_iter().find_map(|adversary| {
         let options = SimOptions { adversary, ..SimOptions::default() };
         differs("the simulator", nki_sim::run(&program, &inputs, &options).map(|o| o.outputs))
+    })
+}
+
+/// A recorded body leaves open whether its matmuls add. Eagerly each element decides while running; for the other ways it is
+/// decided before. Both must give the same bits, where it can be decided at all: generated kernels also overwrite sums.
+fn undecided_disagreement(kernel: &Kernel, target: Target, inputs: &[Tensor]) -> Option<Failure> {
+    let open = eager::undecided(kernel)?;
+    let decided = resolve_and_verify(open.clone(), target).ok()?;
+    let reference = interp::run(&decided, inputs, &InterpOptions::default());
+    let eagerly = eager::run(&open, target, inputs);
+    let same = matches!((&reference, &eagerly), (Ok(a), Ok(b)) if a == b);
+    (!same).then(|| {
+        let problem =
+            |r: Result<Vec<Tensor>, _>| r.err().map_or("ran".to_string(), |e: Diagnostics| e.to_string());
+        let (reference, eagerly) = (problem(reference), problem(eagerly));
+        ("deciding whether to add", format!("interpreter: {reference}; eagerly: {eagerly}; results differ"))
     })
 }
 

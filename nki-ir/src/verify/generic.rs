@@ -186,7 +186,7 @@ fn outside(cx: &Cx, operand: &str, buf: &BufData, what: String, w: &Witness) {
     let help = if w.0.is_empty() {
         "shrink the slice, or enlarge the buffer"
     } else {
-        "shorten the loop, or clamp the last tile to what is left"
+        "shorten the loop, or cut the axis with `nc.tiles(n, size)`, whose last block is only as long as what is left"
     };
     cx.fail(&rules::BOUNDS, message).buffer(buf).help(help);
 }

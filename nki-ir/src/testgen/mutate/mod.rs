@@ -255,7 +255,8 @@ impl Edit {
 
 /// Instructions other than DMA.
 fn on_engine(data: &InstData) -> bool {
-    data.op != Op::DmaCopy
+    // Registers (isa.md 9.7) are loaded and stored by descriptors, from any partition and by dynamic indices.
+    data.op != Op::DmaCopy && data.op.row().section != "9.7"
 }
 
 /// The axes of a slice.
