@@ -41,6 +41,19 @@ impl Tolerance {
             _ => Tolerance::EXACT,
         }
     }
+    /// The same, for sums of terms that were rounded to `dtype` on the way (kernels.md 1.8), `norm` being the largest root of
+    /// a sum of their squares. A sum that cancels is small, the error of its terms is not: relative to the result it has no
+    /// bound. Each term is off by at most `u |term|`, evenly spread, so that the sum's error has the standard deviation
+    /// `u norm / √3`; four of them are allowed.
+    pub fn with_rounded_terms(self, dtype: DType, norm: f64) -> Tolerance {
+        let unit_roundoff: f64 = match dtype {
+            DType::F32 => (-24f64).exp2(),
+            DType::TF32 | DType::F16 => (-11f64).exp2(),
+            DType::BF16 => (-8f64).exp2(),
+            _ => (-4f64).exp2(),
+        };
+        Tolerance { atol: self.atol + 4.0 / 3f64.sqrt() * unit_roundoff * norm, ..self }
+    }
     /// The same, with NaN allowed where the reference has NaN.
     pub fn nan_matches(self) -> Tolerance {
         Tolerance { nan_matches: true, ..self }

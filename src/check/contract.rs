@@ -20,6 +20,9 @@ pub struct Contract {
     /// The results' values, from the arguments, in plain `f64`.
     pub reference: fn(&Inputs) -> Vec<Vec<f64>>,
     pub tolerance: fn(DType) -> Tolerance,
+    /// For kernels that add up terms which they have rounded to the dtype: for each result the largest root of the sum of
+    /// the terms' squares, which the tolerance then allows for ([`Tolerance::with_rounded_terms`]).
+    pub rounded_terms: Option<fn(&Inputs) -> Vec<f64>>,
     /// Shapes and configurations that `nki check` and the kernel's tests run.
     pub cases: fn() -> Vec<Case>,
     /// Floating-point operations that the computation needs.
@@ -85,6 +88,16 @@ impl Contract {
         let mut all: Vec<_> = inventory::iter::<&'static Contract>.into_iter().copied().collect();
         all.sort_by_key(|c| (c.kernel.name, c.kernel.path));
         all
+    }
+    /// How far each result in `dtype` may lie from the reference.
+    pub fn tolerances(&self, dtype: DType, inputs: &Inputs) -> Vec<Tolerance> {
+        let tolerance = (self.tolerance)(dtype);
+        match self.rounded_terms {
+            None => vec![tolerance; self.results.len()],
+            Some(norms) => {
+                norms(inputs).into_iter().map(|norm| tolerance.with_rounded_terms(dtype, norm)).collect()
+            }
+        }
     }
     /// The rule of a tensor.
     pub fn tensor(&self, name: &str) -> Option<&'static TensorRule> {

@@ -114,9 +114,10 @@ impl Plan {
     }
 
     fn judge(&self, item: &Item, problem: &Problem, prepared: &Prepared, report: &mut Report) {
-        let want = problem.inputs().map(|i| (item.contract.reference)(&i)).unwrap_or_default();
-        let mut tolerance = (item.contract.tolerance)(problem.dtype);
-        tolerance.nan_matches |= item.nan_matches;
+        let inputs = problem.inputs();
+        let want = inputs.as_ref().map(|i| (item.contract.reference)(i)).unwrap_or_default();
+        let mut tolerances = inputs.map(|i| item.contract.tolerances(problem.dtype, &i)).unwrap_or_default();
+        tolerances.iter_mut().for_each(|t| t.nan_matches |= item.nan_matches);
         // The interpreter comes first: the others are compared with it.
         let mut modes = self.modes.clone();
         modes.sort_by_key(|m| *m != Mode::Interp);
@@ -129,9 +130,9 @@ impl Plan {
                     continue;
                 }
             };
-            let accuracy = ran.results.iter().zip(&want);
+            let accuracy = ran.results.iter().zip(&want).zip(&tolerances);
             let accuracy =
-                accuracy.map(|((n, got), want)| (n.clone(), compare(got, want, tolerance))).collect();
+                accuracy.map(|(((n, got), want), t)| (n.clone(), compare(got, want, *t))).collect();
             let bits = first.iter().flat_map(|f| f.results.iter().zip(&ran.results));
             let bits = bits.map(|((n, a), (_, b))| (n.clone(), compare_bits(a, b))).collect();
             report.verdicts.push(Verdict { mode, took: ran.took, accuracy, bits });

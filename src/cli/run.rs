@@ -27,12 +27,13 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
     context.warn(&warnings);
     let want = problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?)));
     let want = want.filter(|_| args.reference);
-    let want = want.map(|(c, i)| (c, (c.reference)(&i)));
+    let dtype = problem.as_ref().map(|p| p.dtype);
+    let want = want.zip(dtype).map(|((c, i), dtype)| ((c.reference)(&i), c.tolerances(dtype, &i)));
     let (mut list, mut success) = (Vec::new(), true);
     for (i, (name, tensor)) in results.iter().enumerate() {
         context.say(format!("  {name} {}", summary(tensor)));
-        let accuracy = want.as_ref().and_then(|(contract, want)| {
-            let c = compare(tensor, want.get(i)?, (contract.tolerance)(tensor.dtype));
+        let accuracy = want.as_ref().and_then(|(want, tolerances)| {
+            let c = compare(tensor, want.get(i)?, *tolerances.get(i)?);
             context.say(format!("    against the reference: {c}"));
             success &= c.passed();
             Some(comparison(name, &c))

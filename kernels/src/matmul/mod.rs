@@ -21,6 +21,7 @@ const PRODUCT: Contract = Contract {
     dtypes: &[DType::BF16, DType::F16, DType::F32],
     reference: |i| vec![reference::matmul(i.tensor("lhs_t"), i.tensor("rhs"), extents(i))],
     tolerance: Tolerance::of,
+    rounded_terms: None,
     cases,
     flops: |i| extents(i).iter().map(|&d| d as u64).product::<u64>() * 2,
 };

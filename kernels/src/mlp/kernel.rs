@@ -1,7 +1,7 @@
 //! The feed-forward layer of a transformer.
 
 use super::plan::Plan;
-use crate::strip::{product, strip};
+use crate::strip::{product, strip, transposed};
 use nki::prelude::*;
 
 /// The function between the projections.
@@ -117,22 +117,6 @@ pub fn mlp<T: Float>(
         }
     }
     out
-}
-
-/// `x[tokens, hidden]` as `[128, ⌈hidden / 128⌉, tokens]`: element `h` of a token is on partition `h % 128`, in row `h / 128`.
-#[nki::kernel]
-fn transposed<T: Float>(nc: Nc, x: Hbm<T>) -> Tile<T> {
-    let [tokens, hidden] = x.dims();
-    let x_t = nc.sbuf::<T>([hidden.min(128), hidden.div_ceil(128), tokens]);
-    for t in nc.tiles(tokens, 128) {
-        let rows = nc.load(x.at((t, ..)));
-        for h in nc.tiles(hidden, 128) {
-            let turned = nc.psum_of::<T>([h.len(), t.len()]);
-            nc.nc_transpose(turned, rows.at((.., h)));
-            nc.tensor_copy(x_t.at((0..h.len(), h.index(), t)), turned);
-        }
-    }
-    x_t
 }
 
 /// Part of a bias with one element per partition.

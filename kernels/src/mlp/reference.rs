@@ -46,24 +46,41 @@ impl Projection<'_> {
     }
 }
 
-/// `down(act(gate(x)) ∘ up(x))`, or `down(act(up(x)))` without a gate.
-pub fn mlp(
-    x: &[f64],
-    tokens: usize,
-    gate: Option<Projection>,
-    up: Projection,
-    down: Projection,
-    activation: Activation,
-) -> Vec<f64> {
-    let mut hidden = up.apply(x, tokens);
-    match gate {
-        Some(gate) => {
-            let gate = gate.apply(x, tokens);
-            hidden.iter_mut().zip(gate).for_each(|(u, g)| *u *= activation.apply(g));
+/// A layer.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    pub gate: Option<Projection<'a>>,
+    pub up: Projection<'a>,
+    pub down: Projection<'a>,
+    pub activation: Activation,
+}
+
+impl Layer<'_> {
+    /// `act(gate(x)) ∘ up(x)`, or `act(up(x))` without a gate.
+    fn activations(&self, x: &[f64], tokens: usize) -> Vec<f64> {
+        let mut inner = self.up.apply(x, tokens);
+        match self.gate {
+            Some(gate) => {
+                let gate = gate.apply(x, tokens);
+                inner.iter_mut().zip(gate).for_each(|(u, g)| *u *= self.activation.apply(g));
+            }
+            None => inner.iter_mut().for_each(|u| *u = self.activation.apply(*u)),
         }
-        None => hidden.iter_mut().for_each(|u| *u = activation.apply(*u)),
+        inner
     }
-    down.apply(&hidden, tokens)
+}
+
+/// `down(act(gate(x)) ∘ up(x))`, or `down(act(up(x)))` without a gate.
+pub fn mlp(layer: &Layer, x: &[f64], tokens: usize) -> Vec<f64> {
+    layer.down.apply(&layer.activations(x, tokens), tokens)
+}
+
+/// The largest `√Σ_i (activation_i · w_down_i)²` over the results: the size of what the down projection adds up.
+pub fn down_norm(layer: &Layer, x: &[f64], tokens: usize) -> f64 {
+    let squares: Vec<f64> = layer.activations(x, tokens).iter().map(|a| a * a).collect();
+    let weight: Vec<f64> = layer.down.weight.iter().map(|w| w * w).collect();
+    let sums = Projection { weight: &weight, bias: None, ..layer.down }.apply(&squares, tokens);
+    sums.into_iter().fold(0.0, f64::max).sqrt()
 }
 
 /// `[rows, columns]` as `[columns, rows]`.
@@ -85,8 +102,11 @@ mod tests {
         let down = projection(&[2.0, -4.0], Some(&[0.0, 1.0]), 1, 2);
         let g: f64 = 2.0 * 0.5 - 1.5 + 0.25;
         let a = g / (1.0 + (-g).exp()) * (2.0 * 3.0 - 1.0);
-        assert_eq!(mlp(&x, 1, Some(gate), up, down, Activation::Silu), [2.0 * a, -4.0 * a + 1.0]);
-        assert_eq!(mlp(&x, 1, None, up, down, Activation::Relu), [10.0, -19.0]);
+        let swiglu = Layer { gate: Some(gate), up, down, activation: Activation::Silu };
+        assert_eq!(mlp(&swiglu, &x, 1), [2.0 * a, -4.0 * a + 1.0]);
+        let plain = Layer { gate: None, activation: Activation::Relu, ..swiglu };
+        assert_eq!(mlp(&plain, &x, 1), [10.0, -19.0]);
+        assert_eq!(down_norm(&plain, &x, 1), 20.0);
     }
 
     #[test]
@@ -102,6 +122,7 @@ mod tests {
     fn several_tokens_do_not_mix() {
         let (x, w) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 1.0]);
         let up = Projection { weight: &w, bias: None, rows: 2, columns: 2 };
-        assert_eq!(mlp(&x, 3, None, up, up, Activation::Relu), x);
+        let layer = Layer { gate: None, up, down: up, activation: Activation::Relu };
+        assert_eq!(mlp(&layer, &x, 3), x);
     }
 }

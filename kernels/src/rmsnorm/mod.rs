@@ -19,6 +19,7 @@ pub static CONTRACT: Contract = Contract {
     dtypes: &[DType::F32, DType::BF16, DType::F16],
     reference: |i| vec![reference::rmsnorm(i.tensor("x"), i.tensor("gamma"), i.value::<f32>("eps").into())],
     tolerance: Tolerance::of,
+    rounded_terms: None,
     cases,
     // Square, sum, two products.
     flops: |i| 4 * (i.dim("rows") * i.dim("columns")) as u64,

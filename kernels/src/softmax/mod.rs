@@ -19,6 +19,7 @@ pub static CONTRACT: Contract = Contract {
     dtypes: &[DType::F32, DType::BF16, DType::F16],
     reference: |i| vec![reference::softmax(i.tensor("x"), i.dim("columns"))],
     tolerance: Tolerance::of,
+    rounded_terms: None,
     cases,
     // Subtract, exponential, sum, multiply.
     flops: |i| 4 * (i.dim("rows") * i.dim("columns")) as u64,
