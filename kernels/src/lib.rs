@@ -7,10 +7,16 @@
 #[cfg(doctest)]
 mod book;
 
+pub mod activation;
 pub mod add;
 pub mod attention;
+pub mod layernorm;
 pub mod matmul;
 pub mod mlp;
+pub mod projection;
+pub mod reduce;
 pub mod rmsnorm;
+pub mod rope;
 pub mod softmax;
 pub mod strip;
+pub mod transpose;

@@ -25,3 +25,19 @@ pub fn product<T: Float>(nc: Nc, left: Tile<T>, right: Tile<T>, k: usize) -> Acc
     }
     acc
 }
+
+/// `x[tokens, hidden]` as `[128, ⌈hidden / 128⌉, tokens]`: element `h` of a token is on partition `h % 128`, in row `h / 128`.
+#[nki::kernel]
+pub fn transposed<T: Float>(nc: Nc, x: Hbm<T>) -> Tile<T> {
+    let [tokens, hidden] = x.dims();
+    let x_t = nc.sbuf::<T>([hidden.min(128), hidden.div_ceil(128), tokens]);
+    for t in nc.tiles(tokens, 128) {
+        let rows = nc.load(x.at((t, ..)));
+        for h in nc.tiles(hidden, 128) {
+            let turned = nc.psum_of::<T>([h.len(), t.len()]);
+            nc.nc_transpose(turned, rows.at((.., h)));
+            nc.tensor_copy(x_t.at((0..h.len(), h.index(), t)), turned);
+        }
+    }
+    x_t
+}

@@ -1,0 +1,73 @@
+//! Layer normalisation over rows.
+
+use nki::prelude::*;
+
+/// Numbers that `layernorm` needs.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct LayerNormConfig {
+    /// Added to the variance, inside the root.
+    #[config(default = 1e-6)]
+    pub eps: f32,
+    /// Columns normalised by one instruction.
+    #[config(default = 2048)]
+    pub columns: usize,
+}
+
+/// `out[r, c] = (x[r, c] - mean_r) / sqrt(var_r + eps) · gamma[c] + beta[c]`, with the population variance, in f32 and rounded
+/// once.
+#[nki::kernel]
+pub fn layernorm<T: Float>(
+    nc: Nc,
+    x: Hbm<T>,
+    gamma: Hbm<T>,
+    beta: Option<Hbm<T>>,
+    cfg: LayerNormConfig,
+) -> Hbm<T> {
+    let [rows, columns] = x.dims();
+    let [gains] = gamma.dims();
+    ensure!(nc, gains == columns && columns > 0);
+    if let Some(beta) = beta {
+        let shape: [usize; 1] = beta.dims();
+        ensure!(nc, shape == [columns]);
+    }
+    let out = nc.hbm([rows, columns]);
+    let for_all_rows = |vector: Hbm<T>| nc.load(vector.reshape([1, columns]).broadcast(0, rows.min(128)));
+    let gains = for_all_rows(gamma);
+    let shifts = beta.map(for_all_rows);
+    for r in nc.tiles(rows, 128) {
+        let tile = nc.load(x.at((r, ..)));
+        let (neg_mean, scale) = moments(nc, tile, cfg.eps);
+        for c in nc.tiles(columns, cfg.columns) {
+            let centred = nc.sbuf::<f32>([r.len(), c.len()]);
+            nc.tensor_scalar(centred, tile.at((.., c)), Alu::Add, neg_mean).then(Alu::Multiply, scale);
+            let y = nc.sbuf::<T>([r.len(), c.len()]);
+            let gain = gains.at((0..r.len(), c));
+            match shifts {
+                Some(shifts) => {
+                    nc.tensor_tensor(centred, centred, gain, Alu::Multiply);
+                    nc.tensor_tensor(y, centred, shifts.at((0..r.len(), c)), Alu::Add);
+                }
+                None => {
+                    nc.tensor_tensor(y, centred, gain, Alu::Multiply);
+                }
+            }
+            nc.store(out.at((r, c)), y);
+        }
+    }
+    out
+}
+
+/// `-mean` and `1 / sqrt(var + eps)` of each row, as columns.
+#[nki::kernel]
+fn moments<T: Float>(nc: Nc, tile: Tile<T>, eps: f32) -> (Tile<f32>, Tile<f32>) {
+    let [rows, columns] = tile.dims();
+    let statistics = nc.sbuf::<f32>([rows, columns.div_ceil(512), 6]);
+    for c in nc.tiles(columns, 512) {
+        nc.bn_stats(statistics.at((.., c.index(), ..)), tile.at((.., c)));
+    }
+    let moments = nc.sbuf::<f32>([rows, 2]);
+    nc.bn_aggr(moments, statistics.merge(1, 2));
+    let neg_mean = moments.at((.., 0..1)) * -1.0;
+    let inverse = (moments.at((.., 1..2)) + eps).rsqrt();
+    (neg_mean, inverse)
+}

@@ -1,0 +1,64 @@
+//! Rotary position embedding.
+
+use nki::prelude::*;
+
+/// Which elements of a head's vector form a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
+pub enum Pairs {
+    /// The first half with the second half.
+    Halves,
+    /// Each even element with the odd one after it.
+    Neighbours,
+}
+
+/// What `rope` computes.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct RopeConfig {
+    #[config(default = Pairs::Halves)]
+    pub pairs: Pairs,
+    /// Rotates back: the gradient of the rotation.
+    #[config(default = false)]
+    pub backward: bool,
+}
+
+/// Rotates each pair `(x1, x2)` of `x[head, s, ..]` to `(x1 · cos - x2 · sin, x2 · cos + x1 · sin)`, the angles' `cos` and `sin`
+/// being `[s, d / 2]`. In f32, rounded once.
+#[nki::kernel]
+pub fn rope<T: Float>(nc: Nc, x: Hbm<T>, cos: Hbm<T>, sin: Hbm<T>, cfg: RopeConfig) -> Hbm<T> {
+    let [heads, length, d] = x.dims();
+    let angles: ([usize; 2], [usize; 2]) = (cos.dims(), sin.dims());
+    ensure!(nc, d % 2 == 0, "{d} elements do not form pairs");
+    ensure!(nc, angles == ([length, d / 2], [length, d / 2]));
+    let out = nc.hbm([heads, length, d]);
+    let (minus, plus) = if cfg.backward { (Alu::Add, Alu::Subtract) } else { (Alu::Subtract, Alu::Add) };
+    for s in nc.tiles(length, 128) {
+        let cos = nc.load(cos.at((s, ..)));
+        let sin = nc.load(sin.at((s, ..)));
+        for head in nc.range(heads) {
+            let (x1, x2) = pairs(nc.load(x.at((head, s, ..))), cfg.pairs);
+            let y = nc.sbuf::<T>([s.len(), d]);
+            let (y1, y2) = pairs(y, cfg.pairs);
+            nc.tensor_tensor(y1, times(nc, x1, cos), times(nc, x2, sin), minus);
+            nc.tensor_tensor(y2, times(nc, x2, cos), times(nc, x1, sin), plus);
+            nc.store(out.at((head, s, ..)), y);
+        }
+    }
+    out
+}
+
+/// The first and the second elements of the pairs.
+fn pairs<T: Float>(tile: Tile<T>, pairs: Pairs) -> (Tile<T>, Tile<T>) {
+    let d = tile.dim(1);
+    match pairs {
+        Pairs::Halves => (tile.at((.., 0..d / 2)), tile.at((.., d / 2..d))),
+        Pairs::Neighbours => (tile.at((.., 0..d - 1)).step(1, 2), tile.at((.., 1..d)).step(1, 2)),
+    }
+}
+
+/// `a · b` in f32.
+#[nki::kernel]
+fn times<T: Float>(nc: Nc, a: Tile<T>, b: Tile<T>) -> Tile<f32> {
+    let product = nc.sbuf::<f32>(a.shape());
+    nc.tensor_tensor(product, a, b, Alu::Multiply);
+    product
+}
