@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cases;
+pub mod lora;
 pub mod mamba;
 mod pieces;
 pub mod product;

@@ -88,17 +88,19 @@ pub fn rope(nc: Nc, x: Hbm<f32>, cos: Hbm<f32>, sin: Hbm<f32>) -> Hbm<f32> {
         let (cos, sin) = (load(nc, cos.at((.., c)), 512), load(nc, sin.at((.., c)), 512));
         let (upper, lower) = (whole.at((0..64, ..)), nc.sbuf::<f32>([64, 512]));
         nc.activation(lower, Act::Copy, whole.at((64..128, ..)));
-        let times = |a: Tile<f32>, b: Tile<f32>| {
-            let product = nc.sbuf::<f32>([64, 512]);
-            nc.tensor_tensor(product, a, b, Alu::Multiply).engine(Engine::Vector);
-            product
+        // Both results are made from the same two tiles of products, so that the second waits for the first.
+        let (left, right) = (nc.sbuf::<f32>([64, 512]), nc.sbuf::<f32>([64, 512]));
+        let vector = |out: Tile<f32>, a: Tile<f32>, b: Tile<f32>, op: Alu| {
+            nc.tensor_tensor(out, a, b, op).engine(Engine::Vector);
         };
         let result = nc.sbuf::<f32>([128, 512]);
-        let (a, b) = (times(upper, cos), times(lower, sin));
-        nc.tensor_tensor(result.at((0..64, ..)), a, b, Alu::Subtract).engine(Engine::Vector);
-        let (a, b) = (times(lower, cos), times(upper, sin));
+        vector(left, upper, cos, Alu::Multiply);
+        vector(right, lower, sin, Alu::Multiply);
+        vector(result.at((0..64, ..)), left, right, Alu::Subtract);
+        vector(left, lower, cos, Alu::Multiply);
+        vector(right, upper, sin, Alu::Multiply);
         let second = nc.sbuf::<f32>([64, 512]);
-        nc.tensor_tensor(second, a, b, Alu::Add).engine(Engine::Vector);
+        vector(second, left, right, Alu::Add);
         nc.activation(result.at((64..128, ..)), Act::Copy, second);
         store(nc, out.at((.., c)), result);
     }
