@@ -169,6 +169,21 @@ impl<T: Elem, M: Memory> Tensor<T, M> {
     }
 }
 
+impl<T: Elem, M: Memory> Tensor<T, M> {
+    /// Dimension `dim` indexed, all others whole.
+    pub(crate) fn select_at(&self, dim: usize, index: impl Axis, place: Place) -> Tensor<T, M> {
+        index.__traces().into_iter().for_each(|t| trace::same(self.trace, t, place));
+        let view = trace::with(self.trace, place, |s| {
+            let whole = || Selected::Range { start: fixed(0), end: None };
+            let mut selected: Vec<Selected> = (0..dim).map(|_| whole()).collect();
+            selected.push(index.__select(s));
+            let view = select(s, self.view, selected, place);
+            s.push_view(view)
+        });
+        Tensor::new(self.trace, view)
+    }
+}
+
 /// One axis after its index has been resolved against its size.
 struct Resolved {
     start: Affine,

@@ -142,6 +142,7 @@ pub struct Specialization {
     params: Vec<TensorParam>,
     body: Body,
     schedule: Schedule,
+    program: Option<(usize, usize)>,
     place: Place,
 }
 
@@ -183,7 +184,7 @@ impl Launcher {
             body(nc, handles).__views(&mut out);
             out
         });
-        Specialization { info, params, body, schedule: Schedule::default(), place }
+        Specialization { info, params, body, schedule: Schedule::default(), program: None, place }
     }
 }
 
@@ -213,6 +214,16 @@ impl Specialization {
     /// The kernel function.
     pub fn info(&self) -> &'static KernelInfo {
         self.info
+    }
+    /// Specialises the body for program instance `id` of `n` (isa.md 11.4): [`Nc::program_id`] and [`Nc::num_programs`] give
+    /// these. Two programs are traced and taken through the gate one by one; running them together is not implemented
+    /// (`nki::limit`).
+    pub fn program(mut self, id: usize, n: usize) -> Self {
+        self.program = Some((id, n));
+        self
+    }
+    pub(crate) fn grid(&self) -> Option<(usize, usize)> {
+        self.program
     }
     /// Applies a schedule.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
@@ -254,6 +265,11 @@ impl Specialization {
     ) -> Result<(Session, Returned), Diagnostics> {
         let id = trace::new_id();
         let mut session = Session::new(id, self.info);
+        session.program = self.program;
+        if let Some((id, n)) = self.program.filter(|(id, n)| !(1..=2).contains(n) || id >= n) {
+            let d = error(Code::Parameter, format!("program {id} of {n}"));
+            return Err(d.help("a grid has 1 or 2 programs, numbered from 0").into());
+        }
         let views: Vec<Option<u32>> =
             self.params.iter().map(|p| p.given.as_ref().map(|d| declare(&mut session, p, d))).collect();
         let bufs: Vec<Buf> = views.iter().flatten().map(|&v| session.view(v).buf).collect();

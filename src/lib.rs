@@ -34,6 +34,7 @@ pub mod registry;
 mod run;
 pub mod schedule;
 pub mod space;
+mod spmd;
 mod tensor;
 mod trace;
 #[cfg(feature = "json")]

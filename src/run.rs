@@ -121,11 +121,20 @@ impl Specialization {
     /// # Errors
     /// Those of [`verify`](Specialization::verify), and what the backend of the mode cannot compile.
     pub fn compile(&self, mode: Mode, target: Target) -> Result<Executable, Diagnostics> {
-        self.gate(target)?.executable(self, mode)
+        let gated = self.gate(target)?;
+        if self.grid().is_some_and(|g| g.1 > 1) {
+            let d = error(Code::Limit, "two programs that run together are not implemented");
+            return Err(d.help("run a kernel of one program").into());
+        }
+        gated.executable(self, mode)
     }
 
     /// Through the gate, once for all modes.
     pub(crate) fn gate(&self, target: Target) -> Result<Gated, Diagnostics> {
+        if self.grid().is_some_and(|g| g.1 > 1) && target.generation() < nki_ir::target::Gen::Gen3 {
+            let d = error(Code::Target, format!("two programs on one logical core on {target}"));
+            return Err(d.help("launch one program, or choose trn2 or later").into());
+        }
         let Traced { mut kernel, results, mut warnings, .. } = self.trace()?;
         let resolved = nki_ir::verify::accumulate::resolve(&mut kernel, target);
         if resolved.has_errors() {

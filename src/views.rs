@@ -1,6 +1,8 @@
 //! Views: other ways to look at the same bytes. They compose to hardware access patterns and cost nothing at run time
 //! (isa.md section 12). A view that no pattern can express is an error while tracing (`nki::access_pattern`).
 
+mod nki;
+
 use crate::elem::{Elem, Int};
 use crate::space::Memory;
 use crate::tensor::{Hbm, Tensor, Tile};
@@ -15,6 +17,8 @@ struct Strided {
     chip: bool,
     /// Dimension 0 stays: it is partitions, or rows that an index tile chooses.
     fixed: bool,
+    /// An index tile chooses dimension 0.
+    rows: bool,
     pattern: Pattern,
     dims: Vec<Dim>,
 }
@@ -31,8 +35,8 @@ impl Strided {
         inside(s, &view, buf)?;
         let lead = chip.then_some(Dim { stride: 0, count: pattern.parts });
         let dims = lead.into_iter().chain(pattern.dims.iter().copied()).collect();
-        let fixed = chip || matches!(view.dynamic, Some(Dynamic::Vector { .. }));
-        Ok(Strided { view, chip, fixed, pattern, dims })
+        let rows = matches!(view.dynamic, Some(Dynamic::Vector { .. }));
+        Ok(Strided { view, chip, fixed: chip || rows, rows, pattern, dims })
     }
 
     fn finish(mut self) -> View {

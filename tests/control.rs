@@ -256,3 +256,115 @@ fn the_ir_of_control_flow_reads_back() {
         assert_eq!(nki::ir::text::print(&again), text);
     }
 }
+
+/// Prints what it computes, and asserts that it is positive.
+#[nki::kernel]
+fn told(nc: Nc, x: Hbm<f32>, n: Hbm<i32>) -> Hbm<f32> {
+    let out = nc.hbm(x.shape());
+    let y = nc.load(x);
+    nc.device_print("before", y);
+    let count = nc.register(n);
+    for _ in nc.range_dyn(count, 3) {
+        nc.tensor_scalar(y, y, Alu::Add, 1.0);
+        nc.device_print("turn", y.at((.., 0..1)));
+    }
+    let positive = nc.sbuf::<i32>(x.shape());
+    nc.tensor_scalar(positive, y, Alu::Greater, 0.0);
+    nc.assert(positive, "everything is positive");
+    nc.store(out, y);
+    nc.device_print("result", out);
+    out
+}
+
+#[test]
+fn prints_come_in_order_with_their_place_in_every_mode() {
+    let x = floats(&[2, 2], [1.0, -1.0, 0.5, 3.0]);
+    for mode in MODES {
+        let run = || told::specialize(&x, &ints(&[1], [2])).run(mode, Target::Trn2);
+        let (result, printed) = nki::ir::print::capture(run);
+        assert!(result.is_ok(), "{mode}: {result:?}");
+        let got: Vec<(&str, Vec<f64>)> =
+            printed.iter().map(|p| (p.text.as_str(), to_f64(&p.tensor))).collect();
+        let want = [
+            ("before", vec![1.0, -1.0, 0.5, 3.0]),
+            ("turn", vec![2.0, 1.5]),
+            ("turn", vec![3.0, 2.5]),
+            ("result", vec![3.0, 1.0, 2.5, 5.0]),
+        ];
+        assert_eq!(got, want, "{mode}");
+        assert_eq!(printed[3].tensor.shape, [2, 2], "{mode}");
+        for p in &printed {
+            let at = p.at.as_ref().unwrap_or_else(|| panic!("{mode}: without a place"));
+            assert!(at.file.ends_with("control.rs"), "{mode}: {at}");
+        }
+        assert!(printed[1].to_string().starts_with("turn: f32[2, 1] at "), "{}", printed[1]);
+        let run = || told::specialize(&x, &ints(&[1], [0])).run(mode, Target::Trn2);
+        let (result, _) = nki::ir::print::capture(run);
+        let error = result.unwrap_err();
+        assert_eq!(error.iter().map(|d| d.code).collect::<Vec<_>>(), [Code::Assert], "{mode}");
+        assert!(error.to_string().contains("everything is positive"), "{mode}: {error}");
+    }
+}
+
+/// One view of each kind, stored one after the other.
+#[nki::kernel]
+fn views(nc: Nc, x: Hbm<f32>, at: Hbm<i32>) -> (Hbm<f32>, Hbm<f32>, Hbm<f32>, Hbm<f32>) {
+    let (a, b, c, d) = (nc.hbm([4, 3]), nc.hbm([4, 6]), nc.hbm([2, 6]), nc.hbm([2, 3]));
+    let tile = nc.load(x);
+    assert!(x.is_contiguous() && !tile.slice(1, 0..5, 2).is_contiguous());
+    assert_eq!(tile.get_pattern(), [[6, 4], [1, 6]]);
+    assert_eq!(x.slice(0, 1..4, 2).get_pattern(), [[12, 2], [1, 6]]);
+    nc.store(a, tile.slice(1, 1..6, 2).copy());
+    let parts = tile.reshape_dim(1, &[-1, 2]).flatten_dims(1, 2).expand_dim(1).squeeze_dim(1);
+    nc.store(b, parts.copy());
+    let row = nc.register(at);
+    // Rows `row` and `row + 2` of the tensor.
+    nc.store(c, nc.load(x.ap(&[[12, 2], [1, 6]], 0).scalar_offset(row, 0)));
+    // Row `row` as two rows of three.
+    nc.store(d, nc.load(x.select(0, row).reshape([2, 3])));
+    (a, b, c, d)
+}
+
+#[test]
+fn views_select_what_they_say() {
+    let x = floats(&[4, 6], (0..24).map(|i| i as f32));
+    let rows = |list: &[usize]| -> Vec<f64> {
+        list.iter().flat_map(|r| (0..6).map(move |c| (r * 6 + c) as f64)).collect()
+    };
+    for mode in MODES {
+        let got = views::specialize(&x, &ints(&[1], [1])).run(mode, Target::Trn2);
+        let got = got.unwrap_or_else(|e| panic!("{mode}: {e}"));
+        let odd: Vec<f64> = (0..4).flat_map(|r| [1, 3, 5].map(|c| f64::from(r * 6 + c))).collect();
+        assert_eq!(to_f64(&got[0]), odd, "{mode}");
+        assert_eq!(to_f64(&got[1]), rows(&[0, 1, 2, 3]), "{mode}");
+        assert_eq!(to_f64(&got[2]), rows(&[1, 3]), "{mode}");
+        assert_eq!(to_f64(&got[3]), rows(&[1]), "{mode}");
+    }
+}
+
+/// Each program fills its half.
+#[nki::kernel]
+fn halves(nc: Nc, x: Hbm<f32>) -> Hbm<f32> {
+    let [rows, columns] = x.dims();
+    let out = nc.hbm([rows, columns]);
+    let share = rows / nc.num_programs();
+    let first = nc.program_id(0) * share;
+    nc.store(out.at((first..first + share, ..)), nc.load(x.at((first..first + share, ..))));
+    out
+}
+
+#[test]
+fn programs_are_specialised_one_by_one() {
+    let x = floats(&[4, 2], (0..8).map(|i| i as f32));
+    let alone = halves::specialize(&x).run(Mode::Interp, Target::Trn2).unwrap();
+    assert_eq!(to_f64(&alone[0]), to_f64(&x));
+    let text = |id| {
+        let traced = halves::specialize(&x).program(id, 2).trace().unwrap();
+        nki::ir::text::print(&traced.kernel)
+    };
+    assert!(text(0).contains("%x[0:2, :]") && text(1).contains("%x[2:4, :]"), "{}", text(1));
+    let both = halves::specialize(&x).program(1, 2);
+    assert_eq!(codes(both.verify(Target::Trn1).unwrap_err()), [Code::Target]);
+    assert_eq!(codes(both.compile(Mode::Interp, Target::Trn2).unwrap_err()), [Code::Limit]);
+    assert_eq!(codes(halves::specialize(&x).program(2, 2).trace().unwrap_err()), [Code::Parameter]);
+}

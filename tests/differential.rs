@@ -139,9 +139,9 @@ fn agree_on(target: Target, cases: u64, first: u64) {
 #[test]
 fn every_way_of_running_agrees_on_each_instruction() {
     let (cases, only) = (number("NKI_OP_CASES", 4), std::env::var("NKI_OP").ok());
-    // Registers occur in kernels that are written by hand.
+    // Registers have generated kernels of their own; prints and assertions compute nothing.
     for op in Op::all()
-        .filter(|op| op.row().section != "9.7")
+        .filter(|op| !["9.7", "10"].contains(&op.row().section))
         .filter(|op| only.as_ref().is_none_or(|o| o == op.name()))
     {
         let has = |t: &Target| op.row().engines_on(t.generation()).next().is_some();

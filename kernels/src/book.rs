@@ -10,6 +10,7 @@ macro_rules! chapters {
 chapters! {
     first_kernel: "first-kernel.md";
     language: "language.md";
+    control: "control.md";
     memory: "memory.md";
     checking: "checking.md";
     schedule: "schedule.md";

@@ -40,7 +40,7 @@ fn everything_occurs_and_is_used() {
         let target = Target::ALL[(seed % 4) as usize];
         let focus = seed.checked_sub(400).map(|i| ops[i as usize / 4]);
         let focus = focus.filter(|op| op.row().engines_on(target.generation()).next().is_some());
-        let k = generate(seed, &GenOptions { target, focus, ..GenOptions::default() });
+        let k = generate(seed, &GenOptions { target, focus, control: seed % 3 == 1, ..GenOptions::default() });
         let mut read = vec![false; k.bufs.len()];
         for data in k.insts.values() {
             seen.insert(data.op.name().to_string());
@@ -59,7 +59,9 @@ fn everything_occurs_and_is_used() {
                     Index::Pattern(_) => "pattern",
                 };
                 seen.insert(form.into());
-                if let Some(view::Dynamic::Vector { index }) = &view.dynamic {
+                if let Some(view::Dynamic::Vector { index } | view::Dynamic::Scalar { index, .. }) =
+                    &view.dynamic
+                {
                     read[index.buf.index()] = true;
                     seen.insert("rows".into());
                 }
@@ -72,7 +74,8 @@ fn everything_occurs_and_is_used() {
             seen.insert(format!("turns {:?}", l.trip_count()));
         }
     }
-    let ops = Op::all().map(|op| op.name().to_string());
+    // Nothing is printed: whoever runs many kernels would have to read it.
+    let ops = Op::all().filter(|op| *op != Op::DevicePrint).map(|op| op.name().to_string());
     let others = [
         "tensor_tensor.gpsimd",
         "tensor_scalar.gpsimd",
@@ -114,7 +117,11 @@ fn every_mistake_is_reported_under_its_code() {
     for edit in edits() {
         let (mut applied, mut seed) = (0, 0);
         while applied < 25 && seed < 2000 {
-            let options = GenOptions { target: Target::ALL[(seed % 4) as usize], ..GenOptions::default() };
+            let options = GenOptions {
+                target: Target::ALL[(seed % 4) as usize],
+                control: seed % 3 == 1,
+                ..GenOptions::default()
+            };
             let kernel = generate(seed, &options);
             if let Some(mutant) = mutate_by(edit, seed, &kernel, options.target) {
                 applied += 1;

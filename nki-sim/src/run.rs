@@ -104,7 +104,9 @@ fn settle<'a>(
         let learnt = std::mem::take(&mut tracker.clocks.found);
         let data = Data::new(flat, inputs, options.uninitialized)?;
         let again = Some(Tracker::new(flat, learnt));
-        match functional::run(flat, data, again, options)?.2 {
+        // It has printed already.
+        let (repeated, _) = nki_ir::print::capture(|| functional::run(flat, data, again, options));
+        match repeated?.2 {
             Some(t) => tracker = t,
             None => break,
         }

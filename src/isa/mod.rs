@@ -18,6 +18,7 @@
 //! # assert!(example::specialize([128, 64]).trace().is_ok());
 //! ```
 
+mod debug;
 mod dma;
 mod gather;
 mod gpsimd;
@@ -32,6 +33,7 @@ mod tensor;
 mod vector;
 
 pub(crate) use operand::Anchor;
+pub use debug::{DeviceAssert, DevicePrint};
 pub use operand::{IntOrReg, ScalarOrVec, TileOrScalar};
 pub use register::{RegisterInit, RegisterOp, RegisterSource};
 

@@ -57,6 +57,8 @@ pub struct Session {
     pub(crate) eager: Option<Eager>,
     /// Executing an instruction failed: the body ends at its next operation.
     pub(crate) failed: bool,
+    /// The program instance and how many there are, if the kernel is launched on a grid.
+    pub(crate) program: Option<(usize, usize)>,
     /// Private HBM buffers whose allocation may be moved to the signature.
     pub(crate) hbm: Vec<(Buf, Region)>,
 }
@@ -86,6 +88,7 @@ impl Session {
             per_loc: Vec::new(),
             eager: None,
             failed: false,
+            program: None,
             hbm: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@
 use nki_ir::affine::Affine;
 use nki_ir::entity::{Entity, Region};
 use nki_ir::kernel::{Bound, LoopData, Node, Operand};
-use nki_ir::op::{Effect, ReduceCmd, reduce_command};
+use nki_ir::op::{Effect, Op, ReduceCmd, reduce_command};
 use nki_ir::{Buf, Index, InstData, Kernel, Loop, Var, View};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,8 @@ pub fn is_parallel(kernel: &Kernel, l: Loop) -> bool {
     let mut written = vec![false; kernel.bufs.len()];
     let continued = kernel.insts.values().any(goes_on);
     for inst in &content.insts {
-        if carries(inst, continued) {
+        // Prints keep their order.
+        if carries(inst, continued) || inst.op == Op::DevicePrint {
             return false;
         }
         for (spec, operand) in inst.op.row().operands.iter().zip(&inst.operands) {

@@ -8,6 +8,7 @@ use super::step::{Fast, Step, StepArg, Tile};
 use nki_ir::diag::Code;
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Bound, LoopData};
+use nki_ir::print::{self, Printed};
 use nki_ir::sem::{self, Arg, Call, Memory, State};
 use nki_ir::{Buf, DType, Inst, Kernel, Loc, Loop};
 use nki_rt::{Combine, Parallel, Serial, Tier, bf16, f16};
@@ -293,6 +294,10 @@ impl<'a> Context<'a> {
         };
         let mut memory = Windows(windows);
         sem::execute(&call, &mut memory, &mut self.state).map_err(|f| (f.code, f.message))?;
+        if let Some(tensor) = self.state.printed.take() {
+            let at = self.kernel.locs.resolve(self.kernel.insts[step.inst].loc);
+            print::emit(Printed { text: sem::text_of(&step.attrs).to_string(), at, tensor });
+        }
         if let Some(value) = self.state.register.take() {
             for arg in &step.args {
                 if let StepArg::SetRegister(r) = arg {

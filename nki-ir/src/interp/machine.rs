@@ -5,6 +5,7 @@ use super::resolve::Resolved;
 use super::storage::{Storage, Uninitialized};
 use crate::kernel::{Accumulate, Attr, BufKind, InstData, Kernel, Operand};
 use crate::op::{Effect, Op, OperandKind};
+use crate::print::{self, Printed};
 use crate::sem::{self, Arg, Call, Fault, Memory, Rounding, Span, State};
 use crate::target::{Gen, Target};
 use crate::{Buf, Code, Diagnostic, Diagnostics, Loc, Reg, Tensor, Var};
@@ -190,6 +191,10 @@ impl Machine {
         sem::execute(&call, &mut self.memory, &mut self.state)
             .map_err(|f| Box::new(describe(kernel, inst, &f).at(&kernel.locs, inst.loc)))?;
         self.take_register(inst);
+        if let Some(tensor) = self.state.printed.take() {
+            let text = sem::text_of(&inst.attrs).to_string();
+            print::emit(Printed { text, at: kernel.locs.resolve(inst.loc), tensor });
+        }
         for (spec, arg) in row.operands.iter().zip(args) {
             if spec.effect != Effect::Read {
                 let _ = self.each_span(spec.kind, arg, |m, span| {

@@ -122,6 +122,11 @@ pub fn used(kind: OperandKind, span: &Span) -> smallvec::SmallVec<[Span; 4]> {
     ops::used(kind, span)
 }
 
+/// The text that an instruction carries.
+pub fn text_of(attrs: &[Attr]) -> &str {
+    attrs.iter().find_map(|a| if let Attr::Text(t) = a { Some(t.as_str()) } else { None }).unwrap_or("")
+}
+
 /// The checks that make the operand safe to access, and its size sane.
 fn check_operand(call: &Call, i: usize, arg: &Arg, mem: &dyn Memory) -> Result<(), Fault> {
     let spec = &call.op.row().operands[i];
@@ -135,10 +140,11 @@ fn check_operand(call: &Call, i: usize, arg: &Arg, mem: &dyn Memory) -> Result<(
         Arg::Span(span) => {
             let len = mem.bytes(span.mem).len();
             span.check(len)?;
-            if call.engine != Engine::Dma && span.parts > PARTITIONS {
+            let compute = !matches!(call.engine, Engine::Dma | Engine::Sync);
+            if compute && span.parts > PARTITIONS {
                 return fault(Code::Partition, format!("{} partitions", span.parts));
             }
-            if call.engine != Engine::Dma && span.row_elements() > span::MAX_ROW {
+            if compute && span.row_elements() > span::MAX_ROW {
                 return fault(Code::Limit, format!("{} elements per partition", span.row_elements()));
             }
             // A destination names each element at most once, so it is no larger than its memory.

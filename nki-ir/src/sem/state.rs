@@ -3,6 +3,7 @@
 use super::random::Random;
 use crate::op::{AluOp, Engine};
 use crate::target::PARTITIONS;
+use crate::tensor::Tensor;
 
 /// Lanes of an engine.
 pub const LANES: usize = PARTITIONS as usize;
@@ -45,6 +46,8 @@ pub struct State {
     pub rounding: Rounding,
     /// What the last register instruction wrote to its register: executors take it from here.
     pub register: Option<i64>,
+    /// What `device_print` prints: executors take it from here.
+    pub printed: Option<Tensor>,
     /// Verify what a matmul claims about its operands: 0/1 content, identity matrices (isa.md 9.1.1).
     pub check_claims: bool,
 }

@@ -18,10 +18,11 @@ impl Gen<'_> {
         match self.rng.below(10) {
             0..3 if depth < self.o.max_depth => self.dynamic_loop(depth),
             3 if depth < self.o.max_depth => self.while_loop(depth),
-            4..6 if depth < self.o.max_depth => self.branch(depth),
+            4 if depth < self.o.max_depth => self.branch(depth),
             6 => self.stored_register(),
             7 => self.column_at_register(),
             8 => self.scatter_to_register(),
+            5 => self.assertion(),
             _ => self.load_at_register(),
         }
     }
@@ -118,6 +119,19 @@ impl Gen<'_> {
         let dtype = self.rng.pick(&[DType::I32, DType::U32, DType::I16, DType::U8]);
         let t = self.alloc(Space::Sbuf, dtype, &[1, 1]);
         self.register_store(t, reg);
+    }
+
+    /// An assertion that holds.
+    fn assertion(&mut self) {
+        let t = self.load_as(DType::I32, &[3, 2]);
+        self.read(t);
+        let positive = self.alloc(Space::Sbuf, DType::I32, &[3, 2]);
+        self.two_scalars(positive, t, [(AluOp::Minimum, 5.0), (AluOp::Maximum, 1.0)]);
+        self.wrote(positive, 5.0);
+        let mut data = self.new_inst(Op::DeviceAssert);
+        set(&mut data, "condition", Operand::View(self.full(positive).view));
+        attr(&mut data, "text", Attr::Text("positive".into()));
+        self.b.inst(data);
     }
 
     fn body(&mut self, depth: u32) {

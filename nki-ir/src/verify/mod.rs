@@ -257,5 +257,8 @@ fn rules_of(op: Op) -> fn(&Cx) {
 
         // register.rs
         Op::RegisterMove | Op::RegisterLoad | Op::RegisterStore => register::check,
+
+        // debug.rs
+        Op::DevicePrint | Op::DeviceAssert => generic::nothing_more,
     }
 }

@@ -14,7 +14,8 @@ use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::interp::Uninitialized;
 use nki_ir::kernel::{BufKind, Space};
 use nki_ir::op::{Effect, Engine, Op};
-use nki_ir::sem::{Arg, Call, Memory, Rows, Span, State, cast, execute, used};
+use nki_ir::print::{self, Printed};
+use nki_ir::sem::{Arg, Call, Memory, Rows, Span, State, cast, execute, text_of, used};
 use nki_ir::target::{Gen, PARTITIONS, PSUM_BYTES_PER_PARTITION};
 use nki_ir::{Tensor, op::TimingClass};
 use smallvec::SmallVec;
@@ -258,6 +259,10 @@ impl<'a> Data<'a> {
         if let Err(fault) = result {
             let d = Diagnostic::error(fault.code, format!("{}: {}", op.name(), fault.message));
             return Err(self.at(d, inst));
+        }
+        if let Some(tensor) = self.state.printed.take() {
+            let at = self.flat.header.locs.resolve(self.flat.loc(inst));
+            print::emit(Printed { text: text_of(attrs).to_string(), at, tensor });
         }
         let matmul = op.row().timing == TimingClass::Matmul;
         for (spec, arg) in specs.iter().zip(&resolved.args) {

@@ -141,7 +141,9 @@ fn row(c: &mut Checker, op: Op, operands: &[MOperand], attrs: &[Attr]) -> bool {
 fn compute(c: &mut Checker, op: Op, operands: &[MOperand], attrs: &[Attr], accumulate: &MAccumulate) {
     for (spec, o) in op.row().operands.iter().zip(operands) {
         if let MOperand::Access(a) = o {
-            operand(c, spec.name, a, spec.effect != Effect::Read, true, spec);
+            // The sequencer addresses memory as transfers do.
+            let engine = c.engine != Engine::Sync;
+            operand(c, spec.name, a, spec.effect != Effect::Read, engine, spec);
         }
     }
     if let MAccumulate::UnlessFirst(regs) = accumulate {

@@ -97,6 +97,8 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
     // What a schedule orders: the last item that wrote each buffer that others come after.
     let ordered = program.kernel.bufs.values().any(|b| b.after.is_some());
     let mut last_writer = vec![NONE; if ordered { program.kernel.bufs.len() } else { 0 }];
+    // Prints and assertions keep their order.
+    let mut last_told = NONE;
     for i in items {
         let item = &program.stream.items[i as usize];
         let t = &program.templates[item.template as usize];
@@ -130,6 +132,12 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
             }
         }
         chains.edges_of(i, &mut found);
+        if matches!(t.op, Op::DevicePrint | Op::DeviceAssert) {
+            if last_told != NONE {
+                found.push(Edge { item: last_told, kind: Kind::Order });
+            }
+            last_told = i;
+        }
         if item.group != NONE {
             if last_in_group.0 == item.group {
                 found.push(Edge { item: last_in_group.1, kind: Kind::Order });

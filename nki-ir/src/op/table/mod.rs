@@ -1,6 +1,7 @@
 //! The rows, a file per engine. Order of operands is NKI's parameter order, destinations first.
 
 mod columns;
+mod debug;
 mod dma;
 mod gpsimd;
 mod mx;
@@ -77,6 +78,10 @@ pub enum Op {
     RegisterMove,
     RegisterLoad,
     RegisterStore,
+
+    // debug.rs
+    DevicePrint,
+    DeviceAssert,
 }
 
 const FILES: &[&[OpRow]] = &[
@@ -88,6 +93,7 @@ const FILES: &[&[OpRow]] = &[
     dma::ROWS,
     mx::ROWS,
     register::ROWS,
+    debug::ROWS,
 ];
 
 const COUNT: usize = {

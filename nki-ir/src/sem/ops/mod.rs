@@ -1,5 +1,6 @@
 //! One function per op. A new op is a row here and a function in the file of its engine.
 
+mod debug;
 mod dma;
 mod eight;
 mod gather;
@@ -87,6 +88,9 @@ static FUNCTIONS: &[(Op, Function)] = &[
     (Op::RegisterMove, register::register_move),
     (Op::RegisterLoad, register::register_load),
     (Op::RegisterStore, register::register_store),
+    // debug.rs
+    (Op::DevicePrint, debug::device_print),
+    (Op::DeviceAssert, debug::device_assert),
 ];
 
 /// The parts of an operand that an instruction reads or writes.

@@ -4,6 +4,7 @@
 //! every kernel has one for some. What an edit breaks may break more (a tile that is no longer written in full is also read
 //! uninitialised), so the code is among those reported, not the only one.
 
+mod control;
 mod instructions;
 mod operands;
 mod structure;
@@ -18,6 +19,7 @@ use crate::op::{Op, OperandSpec};
 use crate::target::{Gen, Target};
 use crate::text::{Step, Walk};
 use crate::view::{AxisSlice, Dynamic, Index, View};
+use control as c;
 use instructions as i;
 use operands as o;
 use structure as s;
@@ -89,6 +91,10 @@ const EDITS: &[(&str, Code, Apply)] = &[
     ("reduction without a start", Code::ReduceCmd, i::unset_reduce),
     ("undecided accumulation", Code::Accumulate, i::undecided),
     ("accumulation on nothing", Code::Accumulate, i::add_to_nothing),
+    ("register that nothing writes", Code::Uninitialized, c::unwritten_register),
+    ("constant wider than a register", Code::Parameter, c::wide_constant),
+    ("condition that is a float", Code::Dtype, c::float_condition),
+    ("loop on registers in an ordered block", Code::ControlFlow, c::ordered_loop),
 ];
 
 /// Names of all edits.
