@@ -32,8 +32,8 @@ mod select;
 mod tensor;
 mod vector;
 
-pub(crate) use operand::Anchor;
 pub use debug::{DeviceAssert, DevicePrint};
+pub(crate) use operand::Anchor;
 pub use operand::{IntOrReg, ScalarOrVec, TileOrScalar};
 pub use register::{RegisterInit, RegisterOp, RegisterSource};
 

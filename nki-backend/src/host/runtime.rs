@@ -295,7 +295,7 @@ impl<'a> Context<'a> {
         let mut memory = Windows(windows);
         sem::execute(&call, &mut memory, &mut self.state).map_err(|f| (f.code, f.message))?;
         if let Some(tensor) = self.state.printed.take() {
-            let at = self.kernel.locs.resolve(self.kernel.insts[step.inst].loc);
+            let at = self.program.kernel.locs.resolve(self.program.kernel.insts[step.inst].loc);
             print::emit(Printed { text: sem::text_of(&step.attrs).to_string(), at, tensor });
         }
         if let Some(value) = self.state.register.take() {

@@ -263,7 +263,9 @@ impl Gen<'_> {
         let (parts, row, dtype) = (self.tiles[t].parts(), self.tiles[t].row(), self.tiles[t].dtype);
         self.read(t);
         let extra = self.rng.range(0, 2);
-        let max = i64::from(extra) + i64::from(self.rng.below(3));
+        // Behind outer axes a position too far is another block.
+        let beyond = if self.loops.is_empty() { self.rng.below(3) } else { 0 };
+        let max = i64::from(extra + beyond);
         let reg = self.register(max);
         self.conditional += 1;
         let (buf, starts) = self.output(dtype, &[parts + extra, row]);
@@ -274,11 +276,8 @@ impl Gen<'_> {
         dst.dynamic = Some(Dynamic::Register { reg, axis });
         let src = self.full(t).view;
         let mut data = self.new_inst(Op::DmaCopy);
-        // Behind outer axes a position too far is another block.
-        if axis == 0 && max > i64::from(extra) {
+        if beyond > 0 {
             attr(&mut data, "oob_mode", Attr::Oob(OobMode::Skip));
-        } else if max > i64::from(extra) {
-            return;
         }
         set(&mut data, "dst", Operand::View(dst));
         set(&mut data, "src", Operand::View(src));
