@@ -120,9 +120,9 @@ impl<T: Element> Block<'_, T> {
             let product = StepProduct { left, right, depth: step.depth, part, combine };
             if self.shape.pairs {
                 // SAFETY: words hold pairs only where `has_pair_dot` holds.
-                unsafe { gemm.tier.run_pairs(PairKernel(product)) }
+                unsafe { pair_step(gemm.tier, product) }
             } else {
-                gemm.tier.run(NumberKernel(product));
+                number_step(gemm.tier, product);
             }
         }
     }
@@ -163,6 +163,22 @@ struct NumberKernel<'a>(StepProduct<'a>);
 
 /// The step on words of two bf16 numbers.
 struct PairKernel<'a>(StepProduct<'a>);
+
+/// One step. Not generic, so that it is compiled, and optimised, with this crate whatever calls it.
+#[inline(never)]
+fn number_step(tier: Tier, product: StepProduct) {
+    tier.run(NumberKernel(product));
+}
+
+/// One step on pairs.
+///
+/// # Safety
+/// [`Tier::has_pair_dot`] must hold.
+#[inline(never)]
+unsafe fn pair_step(tier: Tier, product: StepProduct) {
+    // SAFETY: the caller's promise.
+    unsafe { tier.run_pairs(PairKernel(product)) }
+}
 
 /// Calls a sweep with the register tile of the tier, see [`Shape::new`].
 macro_rules! with_tile {
