@@ -40,7 +40,8 @@ fn everything_occurs_and_is_used() {
         let target = Target::ALL[(seed % 4) as usize];
         let focus = seed.checked_sub(400).map(|i| ops[i as usize / 4]);
         let focus = focus.filter(|op| op.row().engines_on(target.generation()).next().is_some());
-        let k = generate(seed, &GenOptions { target, focus, control: seed % 3 == 1, ..GenOptions::default() });
+        let k =
+            generate(seed, &GenOptions { target, focus, control: seed % 3 == 1, ..GenOptions::default() });
         let mut read = vec![false; k.bufs.len()];
         for data in k.insts.values() {
             seen.insert(data.op.name().to_string());
