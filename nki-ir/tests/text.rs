@@ -212,8 +212,13 @@ fn names_have_scopes() {
     let body = "  for %i in 0..2 {\n    %y = alloc sbuf<f32, [4, 4]>\n  }\n  memset %y, 0.0";
     assert!(text::parse(&with_body(body), "t").is_ok());
     // A kind of value in the wrong place.
-    let body = "  reg %r: i32\n  memset %x[%r, 0:1], 0.0\n  while %x {\n  }\n  for %i in 0..2 {\n    memset %i, 0.0\n  }";
-    assert_eq!(places(&with_body(body)), [(Code::Form, 4, 13), (Code::Form, 5, 9), (Code::Form, 8, 12)]);
+    let body = "  reg %r: i32\n  memset %x[%r, 0:1], 0.0\n  while %x {\n  }";
+    assert_eq!(places(&with_body(body)), [(Code::Form, 4, 13), (Code::Form, 5, 9)]);
+    // A position is an operand of some instructions: that `memset` is none of them is for the verifier to say.
+    let body = "  for %i in 0..2 {\n    memset %i, 0.0\n  }";
+    let kernel = text::parse(&with_body(body), "t").unwrap();
+    let refused = nki_ir::verify::verify(kernel, nki_ir::Target::Trn2).unwrap_err();
+    assert_eq!(refused.first_code(), Some(Code::Form));
 }
 
 #[test]

@@ -10,7 +10,12 @@ use same::same;
 
 fn options(seed: u64) -> GenOptions {
     let target = Target::ALL[(seed % 4) as usize];
-    GenOptions { target, statements: 8 + (seed % 16) as u32, control: !seed.is_multiple_of(3), ..GenOptions::default() }
+    GenOptions {
+        target,
+        statements: 8 + (seed % 16) as u32,
+        control: !seed.is_multiple_of(3),
+        ..GenOptions::default()
+    }
 }
 
 proptest! {

@@ -138,8 +138,10 @@ pub fn broadcast_destination(e: &mut Edit) -> Option<()> {
     })?;
     let view = e.view(site)?.clone();
     let data = e.k.bufs[view.buf].clone();
-    let n = size(&view, &data).1 as u32;
-    set_dims(e.view(site)?, &data, &[Dim { stride: 0, count: n }])
+    // The shape stays: some instructions compare all of it before they look at addresses.
+    let dims: Vec<Dim> =
+        view.pattern(&data)?.dims.iter().map(|d| Dim { stride: 0, count: d.count }).collect();
+    set_dims(e.view(site)?, &data, &dims)
 }
 
 pub fn shifted_destination(e: &mut Edit) -> Option<()> {
