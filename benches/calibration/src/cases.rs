@@ -69,7 +69,7 @@ cases! {
             (SbufRead, 1_095_499_776), (SbufWrite, 42_270_720), (HardwareFlops, 70_866_960_384),
             (TransposeFlops, 2_147_483_648),
         ],
-        remark: "the scalar engine is active in shorter stretches here; it ran copies in longer bursts",
+        remark: "the scalar engine is active in shorter stretches here, for an unknown reason",
     };
     C6 = Case {
         id: "C6",
@@ -103,7 +103,7 @@ cases! {
         counters: &[
             (HbmRead, 268_435_456), (HbmWrite, 134_217_728), (SbufRead, 136_314_880), (SbufWrite, 270_532_608),
         ],
-        remark: "how long the loads of a turn wait for the turn before was the original compiler's choice",
+        remark: "the original schedule is not known; ours is one of four, chosen by its latency: it cannot confirm the model",
     };
     C9 = Case {
         id: "C9",
@@ -146,7 +146,7 @@ cases! {
         latency_ms: 12.000,
         active_ms: &[(Engine::Scalar, 5.202), (Engine::Vector, 5.559)],
         counters: &[(HardwareFlops, 70_866_960_384), (TransposeFlops, 2_147_483_648)],
-        remark: "which score tiles are saved and when was the original compiler's choice; bytes depend on it",
+        remark: "which score tiles are saved, and when, is not known; ours are chosen to fit SBUF, and bytes depend on it",
     };
     C8V2 = Case {
         id: "C8 v2",

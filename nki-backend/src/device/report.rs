@@ -117,6 +117,16 @@ impl CompileReport {
     }
 }
 
+/// The names of the buffers that share a site; of many only the first, since an unrolled kernel has hundreds.
+fn abbreviated(names: &str) -> String {
+    const SHOWN: usize = 3;
+    let all: Vec<&str> = names.split('|').collect();
+    match all.len().checked_sub(SHOWN) {
+        Some(more) if more > 1 => format!("{} and {more} more", all[..SHOWN].join("|")),
+        _ => names.to_string(),
+    }
+}
+
 impl fmt::Display for CompileReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for n in &self.notes {
@@ -124,7 +134,8 @@ impl fmt::Display for CompileReport {
         }
         for s in &self.sites {
             let depth = if s.depth == 0 { "one by one".to_string() } else { format!("{} buffers", s.depth) };
-            writeln!(f, "{:<12} {} x {} bytes in {} ({depth})", s.name, s.instances, s.bytes, s.space)?;
+            let name = abbreviated(&s.name);
+            writeln!(f, "{name:<12} {} x {} bytes in {} ({depth})", s.instances, s.bytes, s.space)?;
         }
         for (e, n) in STREAM_ENGINES.iter().zip(self.instructions) {
             writeln!(f, "{:<12} {n} instructions", e.name())?;
