@@ -1,6 +1,7 @@
 //! The search itself: which points are measured, in which order. It knows nothing of kernels.
 
 use super::Space;
+use crate::args::rng::Stream;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +65,7 @@ pub fn search<E>(
         }
         return Ok(search.found);
     }
-    let mut random = options.seed;
+    let mut draws = 0;
     let mut at = start;
     search.measure(vec![at])?;
     while search.left() > 0 {
@@ -74,7 +75,7 @@ pub fn search<E>(
         match better.min_by(|&a, &b| search.time(a).total_cmp(&search.time(b)).then(a.cmp(&b))) {
             Some(point) => at = point,
             None => {
-                at = search.unseen(space, &mut random);
+                at = search.unseen(space, &mut draws);
                 search.measure(vec![at])?;
             }
         }
@@ -107,13 +108,10 @@ impl<E> Search<'_, E> {
     }
 
     /// A point drawn from the seed that has not been measured. There is one: the space is larger than the budget.
-    fn unseen(&self, space: &Space, random: &mut u64) -> u64 {
-        // splitmix64 (Steele, Lea, Flood 2014): any seed gives a full-period sequence.
-        *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let mut point = (z ^ (z >> 31)) % space.size();
+    fn unseen(&self, space: &Space, draws: &mut u64) -> u64 {
+        let [low, high, ..] = Stream::new(self.options.seed).words(*draws, 0);
+        *draws += 1;
+        let mut point = (u64::from(high) << 32 | u64::from(low)) % space.size();
         while self.found.contains_key(&point) {
             point = (point + 1) % space.size();
         }
