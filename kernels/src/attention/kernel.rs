@@ -67,7 +67,8 @@ pub fn attention<T: Float>(
     let (q, result) = (q.split(0, &[kv_heads, group]), out.split(0, &[kv_heads, group]));
     let sink = sink.map(|s| s.reshape([kv_heads, group, 1]));
     let masks: Vec<Mask> = visible.masks(queries).into_iter().map(|b| mask(nc, b, cfg.window)).collect();
-    let scores = Scores { visible, scale, keys: cfg.keys, masks };
+    let unit = (!masks.is_empty()).then(|| unit(nc));
+    let scores = Scores { visible, scale, keys: cfg.keys, masks, unit };
     for h in nc.range(kv_heads) {
         let (k, v) = (k.at((h, .., ..)), v.at((h, .., ..)));
         // Keys that all fit on chip are loaded once for all the queries of all heads that share them.
@@ -105,13 +106,14 @@ struct Scores {
     scale: f32,
     keys: usize,
     masks: Vec<Mask>,
+    /// The identity: its product with a mask puts the addends where the scores are summed, in PSUM. Absent without masks.
+    unit: Option<Tile<bf16>>,
 }
 
 /// What is added to a block of scores: 0 where a query sees a key, and so little elsewhere that nothing is left of the
-/// exponential. `unit` is the identity: its product with `hidden` puts the addends where the scores are summed, in PSUM.
+/// exponential.
 struct Mask {
     behind: i64,
-    unit: Tile<bf16>,
     hidden: Tile<bf16>,
 }
 
@@ -132,10 +134,16 @@ fn mask(nc: Nc, behind: i64, window: Option<usize>) -> Mask {
             .channel_multiplier(-1)
             .cmp_op(Alu::Greater);
     }
+    Mask { behind, hidden }
+}
+
+/// The identity.
+#[nki::kernel]
+fn unit(nc: Nc) -> Tile<bf16> {
     let unit = nc.sbuf::<bf16>([128, 128]);
     nc.memset(unit, 1.0);
     nc.affine_select(unit, unit, 0.0, &[[-1, 128]]).channel_multiplier(1).cmp_op(Alu::Equal);
-    Mask { behind, unit, hidden }
+    unit
 }
 
 /// Far below any score, and finite, so that a difference of two is not NaN.
@@ -243,9 +251,10 @@ fn exponentials<T: Float>(
         nc.nc_matmul(s.at((.., at..end)), state.q_t, section.k_t.at((.., first + at..first + end)));
     }
     for block in chunk {
-        let Some(mask) = scores.masks.iter().find(|m| Some(m.behind) == block.mask) else { continue };
+        let mask = scores.masks.iter().find(|m| Some(m.behind) == block.mask);
+        let (Some(mask), Some(unit)) = (mask, scores.unit) else { continue };
         let (at, len) = (block.keys.start - keys.start, block.keys.len());
-        let (unit, hidden) = (mask.unit.at((0..n, 0..n)), mask.hidden.at((0..n, 0..len)));
+        let (unit, hidden) = (unit.at((0..n, 0..n)), mask.hidden.at((0..n, 0..len)));
         nc.nc_matmul(s.at((.., at..at + len)), unit, hidden).accumulate(true);
     }
     let neg_here = nc.sbuf::<f32>([n, 1]);
