@@ -15,7 +15,7 @@ pub fn run(context: &Context, args: &List) -> Result<Outcome, Diagnostics> {
     };
     match (&args.kernel, shown.as_slice()) {
         (Some(_), [kernel]) => context.say(describe(kernel)),
-        _ => shown.iter().for_each(|k| context.say(format!("{:16} {}", k.name, k.doc))),
+        _ => context.say(table(&shown)),
     }
     let all: Vec<Value> = shown.iter().map(|k| kernel_json(k)).collect();
     Ok(Outcome::ok(json!({ "schema": "nki.list/1", "kernels": all })))
@@ -24,7 +24,6 @@ pub fn run(context: &Context, args: &List) -> Result<Outcome, Diagnostics> {
 /// Kernels that a command can run: those with a contract, and others that can be launched by name. Parts of kernels that
 /// happen to take only tensors in HBM are left out where their crate describes its kernels by contracts.
 fn listed() -> Vec<&'static KernelInfo> {
-    let crate_of = |path: &'static str| path.split("::").next().unwrap_or(path);
     let described: Vec<&str> = Contract::all().iter().map(|c| crate_of(c.kernel.path)).collect();
     let own = |k: &KernelInfo| Contract::of(k).is_some() || !described.contains(&crate_of(k.path));
     kernels().into_iter().filter(|k| k.launch.is_some() && own(k)).collect()
@@ -55,6 +54,42 @@ pub fn find(name: &str) -> Result<&'static KernelInfo, Diagnostics> {
             }
         },
     }
+}
+
+/// A line a kernel; after the kernels with a contract the others, by crate. Of kernels that share a name only the first is
+/// called by it: the others by their paths, as [`find`] takes them.
+fn table(shown: &[&'static KernelInfo]) -> String {
+    let (library, rest): (Vec<&KernelInfo>, Vec<&KernelInfo>) =
+        shown.iter().copied().partition(|k| Contract::of(k).is_some());
+    let mut text = String::new();
+    for kernel in &library {
+        text += &line(kernel.name, kernel.doc);
+    }
+    let mut crates: Vec<&str> = rest.iter().map(|k| crate_of(k.path)).collect();
+    crates.dedup();
+    for name in crates {
+        text += &format!("\n{name} (without a contract: not part of `nki check --all`)\n");
+        for kernel in rest.iter().filter(|k| crate_of(k.path) == name) {
+            let shared = shown.iter().any(|k| k.name == kernel.name && k.path != kernel.path);
+            text += &line(if shared { kernel.path } else { kernel.name }, kernel.doc);
+        }
+    }
+    text.trim_end().to_string()
+}
+
+/// The name, and the first sentence of what it says of itself as far as a line has room.
+fn line(name: &str, doc: &str) -> String {
+    const WIDTH: usize = 110;
+    let doc = doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.');
+    let mut text = format!("{name:20} {doc}");
+    if text.chars().count() > WIDTH {
+        text = text.chars().take(WIDTH - 2).collect::<String>() + "..";
+    }
+    text + "\n"
+}
+
+fn crate_of(path: &'static str) -> &'static str {
+    path.split("::").next().unwrap_or(path)
 }
 
 fn describe(kernel: &KernelInfo) -> String {

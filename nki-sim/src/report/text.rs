@@ -169,8 +169,7 @@ impl SimReport {
         )?;
         for l in self.lines.iter().take(LINES) {
             let at = format!("{}:{}", l.at.file, l.at.line);
-            let keep = at.chars().count().saturating_sub(32);
-            let at: String = at.chars().skip(keep).collect();
+            let at = shortened(&at, 32);
             let waits = l
                 .waits_for
                 .first()
@@ -192,4 +191,14 @@ impl SimReport {
             percent(self.critical_synchronisation_ns, self.kernel_ns)
         )
     }
+}
+
+/// A path without as many of its first folders as do not fit.
+fn shortened(path: &str, width: usize) -> &str {
+    let mut rest = path;
+    while rest.chars().count() > width {
+        let Some((_, inner)) = rest.split_once('/') else { break };
+        rest = inner;
+    }
+    rest
 }
