@@ -32,8 +32,33 @@ fn add() {
 }
 
 #[test]
+fn adamw() {
+    check("adamw");
+}
+
+#[test]
 fn attention() {
     check("attention");
+}
+
+#[test]
+fn cross_entropy() {
+    check("cross_entropy");
+}
+
+#[test]
+fn cross_entropy_backward() {
+    check("cross_entropy_backward");
+}
+
+#[test]
+fn cumsum() {
+    check("cumsum");
+}
+
+#[test]
+fn dropout() {
+    check("dropout");
 }
 
 #[test]
@@ -69,6 +94,11 @@ fn reduce() {
 #[test]
 fn rmsnorm() {
     check("rmsnorm");
+}
+
+#[test]
+fn rmsnorm_backward() {
+    check("rmsnorm_backward");
 }
 
 #[test]

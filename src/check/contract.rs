@@ -2,7 +2,7 @@
 
 use super::compare::Tolerance;
 use crate::KernelInfo;
-use nki_ir::DType;
+use nki_ir::{DType, Target};
 use std::collections::BTreeMap;
 
 /// A kernel's named dimensions, tensors, reference, tolerances and cases. With it `nki run` can fill in arguments that are
@@ -117,9 +117,19 @@ pub struct Inputs {
     pub(super) dims: BTreeMap<String, usize>,
     pub(super) tensors: BTreeMap<String, Vec<f64>>,
     pub(super) values: BTreeMap<String, String>,
+    pub(super) target: Option<Target>,
 }
 
 impl Inputs {
+    /// The same, for a run on `target`.
+    pub(crate) fn on(self, target: Target) -> Inputs {
+        Inputs { target: Some(target), ..self }
+    }
+    /// The target that the results come from, trn2 unless told: random numbers differ between generations, and hardly anything
+    /// else should.
+    pub fn target(&self) -> Target {
+        self.target.unwrap_or(Target::Trn2)
+    }
     /// The size of a named dimension.
     ///
     /// # Panics

@@ -124,6 +124,7 @@ impl Problem {
             dims: self.dims.iter().map(|(n, d)| (n.to_string(), *d)).collect(),
             tensors: self.tensors.iter().map(|(n, t)| (n.to_string(), to_f64(t))).collect(),
             values,
+            target: None,
         })
     }
 

@@ -114,7 +114,7 @@ impl Plan {
     }
 
     fn judge(&self, item: &Item, problem: &Problem, prepared: &Prepared, report: &mut Report) {
-        let inputs = problem.inputs();
+        let inputs = problem.inputs().map(|i| i.on(self.target));
         let want = inputs.as_ref().map(|i| (item.contract.reference)(i)).unwrap_or_default();
         let mut tolerances = inputs.map(|i| item.contract.tolerances(problem.dtype, &i)).unwrap_or_default();
         tolerances.iter_mut().for_each(|t| t.nan_matches |= item.nan_matches);

@@ -25,7 +25,7 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
     sinks.iter().try_for_each(|sink| sink.write(&results))?;
     context.say(format!("{what} ({mode}, {:.3} ms)", 1e3 * ran.took.as_secs_f64()));
     context.warn(&warnings);
-    let want = problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?)));
+    let want = problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?.on(args.subject.target()))));
     let want = want.filter(|_| args.reference);
     let dtype = problem.as_ref().map(|p| p.dtype);
     let want = want.zip(dtype).map(|((c, i), dtype)| ((c.reference)(&i), c.tolerances(dtype, &i)));
