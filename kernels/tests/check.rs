@@ -27,18 +27,28 @@ fn activation() {
 }
 
 #[test]
-fn add() {
-    check("add");
-}
-
-#[test]
 fn adamw() {
     check("adamw");
 }
 
 #[test]
+fn add() {
+    check("add");
+}
+
+#[test]
 fn attention() {
     check("attention");
+}
+
+#[test]
+fn cast() {
+    check("cast");
+}
+
+#[test]
+fn clamp() {
+    check("clamp");
 }
 
 #[test]
@@ -59,6 +69,31 @@ fn cumsum() {
 #[test]
 fn dropout() {
     check("dropout");
+}
+
+#[test]
+fn dynamic_add() {
+    check("dynamic_add");
+}
+
+#[test]
+fn elementwise() {
+    check("elementwise");
+}
+
+#[test]
+fn foreach() {
+    check("foreach");
+}
+
+#[test]
+fn foreach_norm() {
+    check("foreach_norm");
+}
+
+#[test]
+fn fused() {
+    check("fused");
 }
 
 #[test]
@@ -104,6 +139,11 @@ fn rmsnorm_backward() {
 #[test]
 fn rope() {
     check("rope");
+}
+
+#[test]
+fn select() {
+    check("select");
 }
 
 #[test]
