@@ -117,6 +117,60 @@ fn unused_partitions_gain_what_using_them_gains() {
     assert!(advice(&copies(128, 1024)).is_empty());
 }
 
+/// Loads one after the other, each when the one before it is there.
+fn one_by_one(count: i64, columns: u32) -> Program {
+    let mut p = program(Target::Trn2);
+    p.tensors = vec![tensor("x", BufKind::Input, F32, &[128, 8192], 0)];
+    let sync = stream(&mut p, Engine::Sync);
+    for i in 0..count {
+        let mut x = hbm(F32, 4 * columns as u64 * i as u64, 128, columns, 8192);
+        x.object = Some(0);
+        let to = sbuf(F32, 128, 4 * i64::from(columns) * i, columns);
+        sync.push(dma(to, x, 0, DgeMode::None).wait(0, 16 * i).signal(0, 16).at(10));
+    }
+    p
+}
+
+#[test]
+fn short_transfers_gain_at_most_what_longer_ones_gain() {
+    let (short, long) = (one_by_one(16, 128), one_by_one(2, 1024));
+    let all = advice(&short);
+    let a = of(&all, AdviceKind::ShortTransfers, 10);
+    assert_eq!(a.message, "16 transfers of `x` move 65.5 kB each, less than starting them takes");
+    let gain = report(&short).kernel_ns - report(&long).kernel_ns;
+    // Longer transfers also wait less often, which the advice does not promise.
+    assert!(a.gain_ns > 0.5 * gain && a.gain_ns < gain, "{} of {gain}", a.gain_ns);
+    assert!(!advice(&long).iter().any(|a| a.kind == AdviceKind::ShortTransfers));
+}
+
+fn products_and_transposes(transposes: bool) -> Program {
+    let mut p = program(Target::Trn2);
+    let tensor = stream(&mut p, Engine::Tensor);
+    for i in 0..128 {
+        let (a, b) = (sbuf(BF16, 128, 0, 128), sbuf(BF16, 128, 4096, 512));
+        if transposes {
+            let mut turn = matmul(psum(BF16, 128, 2048 * (i % 4), 128), a.clone(), a.clone(), false).at(21);
+            if let MKind::Compute { op, attrs, .. } = &mut turn.kind {
+                attrs[op.row().attr("is_transpose").unwrap()] = nki_ir::Attr::Bool(true);
+            }
+            tensor.push(turn);
+        }
+        tensor.push(matmul(psum(F32, 128, 8192 + 2048 * (i % 4), 512), a, b, false).at(20));
+    }
+    p
+}
+
+#[test]
+fn transposes_on_a_busy_tensor_engine_gain_what_leaving_them_out_gains() {
+    let (with, without) = (products_and_transposes(true), products_and_transposes(false));
+    let all = advice(&with);
+    let a = of(&all, AdviceKind::Transposes, 21);
+    assert_eq!(a.message, "128 transposes keep the tensor engine from products");
+    let gain = report(&with).kernel_ns - report(&without).kernel_ns;
+    assert!((a.gain_ns - gain).abs() < 0.05 * gain, "{} of {gain}", a.gain_ns);
+    assert!(!advice(&without).iter().any(|a| a.kind == AdviceKind::Transposes));
+}
+
 #[test]
 fn engines_that_take_turns_are_a_chain() {
     let mut p = program(Target::Trn2);

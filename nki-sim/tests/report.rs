@@ -211,3 +211,85 @@ fn an_empty_program_has_a_report() {
     assert_eq!(r.metrics.mfu, 0.0);
     assert!(r.to_string().contains("bound by nothing"));
 }
+
+/// Every quantity of a small kernel, derived by hand: `x[128, 256]` and `w[128, 128]` in bf16 are loaded, `w` is transposed and
+/// multiplied with `x` into f32, the product is rounded to bf16 and stored.
+#[test]
+fn quantities_of_a_small_kernel_derived_by_hand() {
+    let mut p = program(Target::Trn2);
+    p.tensors = vec![
+        tensor("x", BufKind::Input, BF16, &[128, 256], 0),
+        tensor("w", BufKind::Input, BF16, &[128, 128], 1 << 20),
+        tensor("y", BufKind::Output, BF16, &[128, 256], 2 << 20),
+    ];
+    let place = |name: &str, space, offset, bytes| Placement {
+        name: name.into(),
+        space,
+        start_partition: 0,
+        partitions: 128,
+        offset,
+        bytes,
+        loc: nki_ir::Loc(1),
+    };
+    let (on_sbuf, on_psum) = (nki_ir::Space::Sbuf, nki_ir::Space::Psum);
+    p.placements = vec![
+        place("x", on_sbuf, 0, 512),
+        place("w", on_sbuf, 512, 256),
+        place("y", on_sbuf, 1024, 512),
+        place("turned", on_psum, 0, 256),
+        place("acc", on_psum, 2048, 1024),
+    ];
+    let object = |mut a: Access, o: u32| {
+        a.object = Some(o);
+        a
+    };
+    let (x, w, y) = (
+        object(sbuf(BF16, 128, 0, 256), 0),
+        object(sbuf(BF16, 128, 512, 128), 1),
+        object(sbuf(BF16, 128, 1024, 256), 2),
+    );
+    let (turned, acc) = (object(psum(BF16, 128, 0, 128), 3), object(psum(F32, 128, 2048, 256), 4));
+    let of = |a: Access, tensor: u32| object(a, tensor);
+    *stream(&mut p, Engine::Sync) = vec![
+        dma(x.clone(), of(hbm(BF16, 0, 128, 256, 256), 0), 0, DgeMode::None).signal(0, 16),
+        dma(w.clone(), of(hbm(BF16, 1 << 20, 128, 128, 128), 1), 1, DgeMode::None).signal(1, 16),
+        dma(of(hbm(BF16, 2 << 20, 128, 256, 256), 2), y.clone(), 2, DgeMode::None).wait(3, 1).signal(4, 16),
+    ];
+    *stream(&mut p, Engine::Tensor) = vec![
+        with_flag(matmul(turned, w.clone(), w.clone(), false), "is_transpose").wait(1, 16),
+        matmul(acc.clone(), w, x, false).wait(0, 16).signal(2, 1),
+    ];
+    *stream(&mut p, Engine::Vector) = vec![copy(y, acc).wait(2, 1).signal(3, 1)];
+    let r = report(p);
+
+    // A product counts 2 K M N: the transpose 2 * 128 * 128 * 128, the product 2 * 128 * 128 * 256; bf16 takes one pass.
+    assert_eq!((r.flops.useful, r.flops.transposing, r.flops.hardware), (8_388_608, 4_194_304, 12_582_912));
+    let t = r.traffic;
+    // x is 128 * 256 * 2 = 65536 B, w 128 * 128 * 2 = 32768 B; y is as large as x.
+    assert_eq!((t.hbm_read, t.hbm_written), (65_536 + 32_768, 65_536));
+    // Read: w and w by the transpose, w and x by the product, y by its store. Written: x, w, y.
+    assert_eq!(t.sbuf_read, 2 * 32_768 + 32_768 + 65_536 + 65_536);
+    assert_eq!(t.sbuf_written, 65_536 + 32_768 + 65_536);
+    // The sums are f32, 128 * 256 * 4 = 131072 B, and read once; the transposed tile stays bf16, 32768 B.
+    assert_eq!((t.psum_read, t.psum_written), (131_072, 131_072 + 32_768));
+    // 8388608 useful flops for 163840 bytes of HBM.
+    let m = r.metrics;
+    near(m.intensity, 51.2);
+    // 128 x 128 products and sums at 2.4 GHz are 78643.2 flops/ns; the stack gives 716 B/ns; they meet at 109.84 flop/B.
+    near(m.ridge, 78_643.2 / 716.0);
+    near(m.mfu, 8_388_608.0 / 78_643.2 / r.kernel_ns);
+    near(m.hfu, 12_582_912.0 / 78_643.2 / r.kernel_ns);
+    near(m.mbu, 163_840.0 / 716.0 / r.kernel_ns);
+    // Left of the ridge: the roof is the memory's, and the share of it that is reached is the MBU.
+    assert!(m.intensity < m.ridge);
+    near(m.mfu * 78_643.2 / (m.intensity * 716.0), m.mbu);
+    // Most of SBUF is in use while y is made: x and w are read last by the product, before y exists. So x and w together are
+    // 98304 B, y alone is 65536 B. In PSUM the transposed tile is done when the sums are begun.
+    assert_eq!((r.memory.sbuf_bytes, r.memory.psum_bytes), (1536, 3072));
+    let names = |p: &nki_sim::report::Peak| p.live.iter().map(|b| b.name.clone()).collect::<Vec<_>>();
+    let (sbuf_peak, psum_peak) = (&r.memory.sbuf_peak, &r.memory.psum_peak);
+    assert_eq!((sbuf_peak.bytes, names(sbuf_peak)), (98_304, vec!["x".to_string(), "w".into()]));
+    assert!(sbuf_peak.live.iter().map(|b| b.bytes).sum::<u64>() == sbuf_peak.bytes);
+    assert!(psum_peak.bytes >= 131_072 && names(psum_peak)[0] == "acc");
+    assert_eq!(sbuf_peak.live[0].at.as_ref().map(|at| at.line), Some(1));
+}

@@ -108,9 +108,96 @@ fn arrows_lead_from_what_was_waited_for() {
     }
     assert_eq!(starts.len(), arrows);
     assert!(arrows >= 15, "{arrows}");
-    let bytes: Vec<u64> =
-        events.iter().filter(|e| e["ph"] == "C").map(|e| e["args"]["bytes"].as_u64().unwrap()).collect();
+    let bytes: Vec<u64> = events
+        .iter()
+        .filter(|e| e["name"] == "DMA bytes in flight")
+        .map(|e| e["args"]["bytes"].as_u64().unwrap())
+        .collect();
     assert_eq!((bytes.len(), bytes.last()), (20, Some(&0)));
+}
+
+/// Level times duration of a counter, in units and microseconds.
+fn integral(events: &[Value], name: &str, unit: &str) -> f64 {
+    let of = |e: &&Value| e["ph"] == "C" && e["name"] == name;
+    let mut points: Vec<(f64, f64)> = events
+        .iter()
+        .filter(of)
+        .map(|e| (e["ts"].as_f64().unwrap(), e["args"][unit].as_f64().unwrap()))
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert_eq!(points.last().unwrap().1, 0.0, "{name} ends at nothing");
+    points.windows(2).map(|w| w[0].1 * (w[1].0 - w[0].0)).sum()
+}
+
+#[test]
+fn counters_show_memory_in_use_and_bandwidth() {
+    let n = 12;
+    let mut p = pipeline(n);
+    let place = |name: &str, offset| Placement {
+        name: name.into(),
+        space: nki_ir::Space::Sbuf,
+        start_partition: 0,
+        partitions: 128,
+        offset,
+        bytes: 2048,
+        loc: nki_ir::Loc::UNKNOWN,
+    };
+    p.placements = vec![place("x", 0), place("copied", 4096), place("result", 8192)];
+    for inst in p.streams.iter_mut().flatten() {
+        let MKind::For { body, .. } = &mut inst.kind else { continue };
+        for i in body {
+            let (MKind::Compute { operands, .. } | MKind::Dma { operands, .. }) = &mut i.kind else {
+                continue;
+            };
+            for o in operands {
+                if let MOperand::Access(a) = o
+                    && a.space == nki_ir::Space::Sbuf
+                {
+                    a.object = Some(a.offset.constant as u32 / 4096);
+                }
+            }
+        }
+    }
+    let v = verify(p).unwrap();
+    let mut sink = ChromeTrace::new(&v, Vec::new());
+    let options = SimOptions { mode: Mode::TimeOnly, ..SimOptions::default() };
+    run_traced(&v, &[], &options, &mut sink).unwrap();
+    let json: Value = serde_json::from_slice(&sink.finish().unwrap()).unwrap();
+    let events = json["traceEvents"].as_array().unwrap();
+    // A gigabyte a second for a microsecond is a thousand bytes: every tile is read once and written once.
+    let bytes = n as f64 * 128.0 * 512.0 * 4.0;
+    for name in ["HBM read", "HBM written"] {
+        let moved = 1000.0 * integral(events, name, "GB/s");
+        assert!((moved / bytes - 1.0).abs() < 1e-3, "{name}: {moved} of {bytes}");
+    }
+    // Each of three tiles of 256 KiB is in use from the first write to the end of the last read, turn by turn.
+    let ends = |name: &str, from_store: bool| {
+        let of = |e: &&Value| {
+            let store = e["args"]["at"].as_str().is_some_and(|at| at.starts_with("k.rs:4"));
+            e["ph"] == "X" && e["name"] == name && (name != "dma_copy" || store == from_store)
+        };
+        let mut all: Vec<(f64, f64)> = events
+            .iter()
+            .filter(of)
+            .map(|e| {
+                let visible = e["args"]["visible_after_ns"].as_f64().map(|ns| ns / 1e3);
+                let ts = e["ts"].as_f64().unwrap();
+                (ts, ts + visible.unwrap_or(e["dur"].as_f64().unwrap()))
+            })
+            .collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        all
+    };
+    let chain = [
+        ends("dma_copy", false),
+        ends("tensor_copy", false),
+        ends("activation", false),
+        ends("dma_copy", true),
+    ];
+    let lives: f64 = chain.windows(2).flat_map(|w| w[0].iter().zip(&w[1])).map(|(a, b)| b.1 - a.0).sum();
+    let used = integral(events, "SBUF in use", "bytes") / 262_144.0;
+    assert!((used / lives - 1.0).abs() < 1e-3, "{used} of {lives}");
+    assert!(!events.iter().any(|e| e["name"] == "PSUM in use"));
 }
 
 #[test]

@@ -18,14 +18,16 @@ pub struct Given {
     pub seed: u64,
 }
 
-/// A kernel with data.
+/// A kernel with data, or with their shapes alone.
 pub struct Problem {
     pub kernel: &'static KernelInfo,
     pub contract: Option<&'static Contract>,
     pub dtype: DType,
     /// Named dimensions, in the contract's order.
     pub dims: Vec<(&'static str, usize)>,
-    /// Arguments, in the kernel's order.
+    /// Dtype and shape of every argument, in the kernel's order.
+    pub signature: Vec<(&'static str, DType, Vec<usize>)>,
+    /// The arguments, in the same order; none in a problem of [`Problem::timed`].
     pub tensors: Vec<(&'static str, Tensor)>,
     /// Configuration values that were given.
     pub values: Vec<(String, String)>,
@@ -43,6 +45,19 @@ impl Problem {
     /// `nki::usage`: unknown names, malformed values. `nki::argument`: shapes that contradict each other, tensors without a
     /// value. `nki::file`: a file that cannot be read.
     pub fn new(kernel: &'static KernelInfo, given: &Given) -> Result<Problem, Diagnostics> {
+        Self::complete(kernel, given, true)
+    }
+
+    /// Completes what is given, for finding out the time alone: no element of any tensor is made, so that the shapes may be
+    /// larger than any memory. Files are read for their dtypes and shapes.
+    ///
+    /// # Errors
+    /// As [`Problem::new`].
+    pub fn timed(kernel: &'static KernelInfo, given: &Given) -> Result<Problem, Diagnostics> {
+        Self::complete(kernel, given, false)
+    }
+
+    fn complete(kernel: &'static KernelInfo, given: &Given, data: bool) -> Result<Problem, Diagnostics> {
         let contract = Contract::of(kernel);
         let (sources, values) = sort_arguments(kernel, contract, given)?;
         let mut shapes = Shapes::new(kernel, contract, given)?;
@@ -51,7 +66,7 @@ impl Problem {
             _ => None,
         });
         let mut dtype = given.dtype.or(first);
-        let mut tensors: BTreeMap<&'static str, Tensor> = BTreeMap::new();
+        let mut tensors: BTreeMap<&'static str, (DType, Vec<usize>, Option<Tensor>)> = BTreeMap::new();
         // Files first: what they hold decides dtype and dimensions for the rest.
         for (name, source) in &sources {
             if let Source::File(file) = source {
@@ -60,7 +75,7 @@ impl Problem {
                 if !has_own_dtype(contract, name) {
                     dtype = dtype.or(Some(tensor.dtype));
                 }
-                tensors.insert(name, tensor);
+                tensors.insert(name, (tensor.dtype, tensor.shape.clone(), data.then_some(tensor)));
             }
         }
         for (name, source) in &sources {
@@ -79,11 +94,20 @@ impl Problem {
                     Some(shape) => shape.clone(),
                     None => shapes.of(name)?,
                 };
-                tensors.insert(name, g.tensor(own.unwrap_or(dtype), &shape, seed)?);
+                let dtype = g.dtype.or(own).unwrap_or(dtype);
+                let tensor = data.then(|| g.tensor(dtype, &shape, seed)).transpose()?;
+                tensors.insert(name, (dtype, shape, tensor));
             }
         }
-        let order = kernel.params.iter().filter_map(|p| tensors.remove_entry(p.name)).collect();
-        Ok(Problem { kernel, contract, dtype, dims: shapes.complete(), tensors: order, values })
+        let dims = shapes.complete();
+        let mut problem =
+            Problem { kernel, contract, dtype, dims, signature: vec![], tensors: vec![], values };
+        for p in kernel.params {
+            let Some((name, (dtype, shape, tensor))) = tensors.remove_entry(p.name) else { continue };
+            problem.signature.push((name, dtype, shape));
+            problem.tensors.extend(tensor.map(|t| (name, t)));
+        }
+        Ok(problem)
     }
 
     /// The kernel, specialised to the arguments.
@@ -104,8 +128,11 @@ impl Problem {
             return fail(Code::Usage, text, Some("call it from another kernel, or from Rust".into()));
         };
         let mut arguments = Arguments::new();
-        for (name, tensor) in &self.tensors {
-            arguments = arguments.tensor(name, tensor.clone());
+        for (name, dtype, shape) in &self.signature {
+            arguments = match self.tensors.iter().find(|t| t.0 == *name) {
+                Some((_, tensor)) => arguments.tensor(name, tensor.clone()),
+                None => arguments.shape(name, *dtype, shape),
+            };
         }
         for (name, text) in self.values.iter().chain(values) {
             arguments = arguments.value(name, text);
@@ -113,9 +140,9 @@ impl Problem {
         launch(&arguments)
     }
 
-    /// The arguments as the reference sees them; `None` without a contract.
+    /// The arguments as the reference sees them; `None` without a contract or without data.
     pub fn inputs(&self) -> Option<Inputs> {
-        self.contract?;
+        self.contract.filter(|_| self.tensors.len() == self.signature.len())?;
         let fields = self.kernel.params.iter().flat_map(|p| (p.fields)(p.name));
         let mut values: BTreeMap<String, String> =
             fields.map(|f| (f.name.to_string(), f.default.clone())).collect();
@@ -132,7 +159,7 @@ impl Problem {
     pub fn describe(&self) -> String {
         let mut parts = vec![self.dtype.to_string()];
         if self.dims.is_empty() {
-            parts.extend(self.tensors.iter().map(|(n, t)| format!("{n}={}{:?}", t.dtype, t.shape)));
+            parts.extend(self.signature.iter().map(|(n, dtype, shape)| format!("{n}={dtype}{shape:?}")));
         } else {
             parts.extend(self.dims.iter().map(|(n, d)| format!("{n}={d}")));
         }

@@ -2,7 +2,7 @@
 
 use super::command::Ir;
 use super::context::{Context, Outcome, diagnostics};
-use super::subject::{FileKind, load};
+use super::subject::{FileKind, load_with};
 use crate::args::write_file;
 use nki_ir::{Code, Diagnostic, Diagnostics};
 use serde_json::json;
@@ -14,7 +14,7 @@ pub fn run(context: &Context, args: &Ir) -> Result<Outcome, Diagnostics> {
         let text = "`--machine` prints a machine program, and a .nkir file holds tile IR";
         return Err(Diagnostic::error(Code::Usage, text).help("write to a .nkim file").into());
     }
-    let loaded = load(&args.subject)?;
+    let loaded = load_with(&args.subject, false)?;
     let kernel = loaded.prepared.kernel();
     let machine = args.machine || kind == Some(FileKind::Machine);
     let text = match machine {

@@ -3,7 +3,7 @@
 use super::command::{Simulation, Subject};
 use super::context::source;
 use super::schedule::compiler;
-use super::subject::{FileKind, Input, describe, inputs, load, read_text};
+use super::subject::{FileKind, Input, check_given, describe, inputs, load_with, read_text};
 use crate::args::FileWriter;
 use nki_backend::device::{CompileOptions, Pass};
 use nki_ir::kernel::BufKind;
@@ -57,11 +57,11 @@ pub fn load_timed(args: &Simulation) -> Result<Machine, Diagnostics> {
 }
 
 fn compiled(subject: &Subject, without: &[Pass], mode: Mode) -> Result<Machine, Diagnostics> {
-    let loaded = load(subject)?;
+    let loaded = load_with(subject, mode != Mode::TimeOnly)?;
     let options = without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
     let compiled = loaded.prepared.compile_with(&options)?;
     let report = (compiled.report.to_string(), compiler(&compiled));
-    let inputs = if mode == Mode::TimeOnly { Vec::new() } else { loaded.prepared.inputs().to_vec() };
+    let inputs = loaded.prepared.inputs().to_vec();
     Ok(Machine {
         program: nki_sim::verify(compiled.program)?,
         inputs,
@@ -82,7 +82,7 @@ fn from_file(subject: &Subject, without: &[Pass], mode: Mode) -> Result<Machine,
     let takes: Vec<Input> = program.tensors.iter().filter(|t| is_input(t)).map(input).collect();
     let what = describe(&program.name, &takes);
     let inputs = match mode {
-        Mode::TimeOnly => Vec::new(),
+        Mode::TimeOnly => check_given(&program.name, &takes, subject).map(|()| Vec::new())?,
         _ => inputs(&program.name, &takes, subject)?,
     };
     let program = nki_sim::verify(program)?;

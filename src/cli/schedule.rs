@@ -3,7 +3,7 @@
 use super::command::Schedule;
 use super::context::{Context, Outcome, diagnostics};
 use super::ir::output_kind;
-use super::subject::{FileKind, load};
+use super::subject::{FileKind, load_with};
 use crate::args::write_file;
 use nki_backend::device::{CompileOptions, Compiled};
 use nki_ir::{Code, Diagnostic, Diagnostics};
@@ -17,7 +17,7 @@ pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
         let text = format!("`{}`: a schedule is a machine program", path.display());
         return Err(Diagnostic::error(Code::Usage, text).help("write to a .nkim file").into());
     }
-    let loaded = load(&args.subject)?;
+    let loaded = load_with(&args.subject, args.ablate && !args.time_only)?;
     let options = args.without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
     if args.ablate {
         return super::ablate::run(context, args, &loaded, &options);

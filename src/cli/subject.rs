@@ -39,10 +39,21 @@ impl FileKind {
 /// # Errors
 /// Everything that keeps it from running; `nki::usage` for a machine program.
 pub fn load(subject: &Subject) -> Result<Loaded, Diagnostics> {
+    load_with(subject, true)
+}
+
+/// Loads a kernel that the command line names, or its file of tile IR: without `data`, no element of an argument is made.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(subject: &Subject, data: bool) -> Result<Loaded, Diagnostics> {
     match FileKind::of(&subject.kernel) {
         Some(FileKind::TileIr) => {
             let kernel = read_ir(&subject.kernel)?;
-            let inputs = inputs(&kernel.name, &signature(&kernel), subject)?;
+            let inputs = match data {
+                true => inputs(&kernel.name, &signature(&kernel), subject)?,
+                false => check_given(&kernel.name, &signature(&kernel), subject).map(|()| Vec::new())?,
+            };
             let what = describe(&kernel.name, &signature(&kernel));
             Ok(Loaded { prepared: Prepared::from_ir(kernel, inputs, subject.target())?, what, problem: None })
         }
@@ -54,7 +65,8 @@ pub fn load(subject: &Subject) -> Result<Loaded, Diagnostics> {
         }
         None => {
             not_another_file(&subject.kernel)?;
-            let mut problem = Problem::new(find(&subject.kernel)?, &subject.given())?;
+            let complete = if data { Problem::new } else { Problem::timed };
+            let mut problem = complete(find(&subject.kernel)?, &subject.given())?;
             if let Some(path) = &subject.tuned {
                 apply_tuned(&mut problem, path, subject)?;
             }
@@ -127,6 +139,30 @@ pub fn describe(name: &str, inputs: &[Input]) -> String {
 /// # Errors
 /// `nki::usage`: unknown names. `nki::argument`: another dtype or shape. `nki::file`.
 pub fn inputs(kernel: &str, inputs: &[Input], subject: &Subject) -> Result<Vec<Tensor>, Diagnostics> {
+    check_given(kernel, inputs, subject)?;
+    let mut all = Vec::new();
+    for (i, (name, dtype, shape)) in inputs.iter().enumerate() {
+        let source = match subject.args.iter().find(|(given, _)| given == name) {
+            Some((_, text)) => text.parse()?,
+            None => Source::Generator(Generator::natural(*dtype)),
+        };
+        let seed = subject.seed.wrapping_add((i as u64) << 32);
+        let tensor = source.tensor(name, *dtype, shape, seed)?;
+        if (tensor.dtype, &tensor.shape) != (*dtype, shape) {
+            let text =
+                format!("`{name}` is {dtype}{shape:?}, the given tensor {}{:?}", tensor.dtype, tensor.shape);
+            return Err(Diagnostic::error(Code::Argument, text).into());
+        }
+        all.push(tensor);
+    }
+    Ok(all)
+}
+
+/// What is given for something from a file names its inputs and nothing else.
+///
+/// # Errors
+/// `nki::usage`.
+pub fn check_given(kernel: &str, inputs: &[Input], subject: &Subject) -> Result<(), Diagnostics> {
     let usage = |text: String| Err(Diagnostics::from(Diagnostic::error(Code::Usage, text)));
     if subject.tuned.is_some() {
         return usage("`--tuned`: the configuration of a file is fixed".to_string());
@@ -146,20 +182,5 @@ pub fn inputs(kernel: &str, inputs: &[Input], subject: &Subject) -> Result<Vec<T
             return usage(format!("argument `{name}` is given twice"));
         }
     }
-    let mut all = Vec::new();
-    for (i, (name, dtype, shape)) in inputs.iter().enumerate() {
-        let source = match subject.args.iter().find(|(given, _)| given == name) {
-            Some((_, text)) => text.parse()?,
-            None => Source::Generator(Generator::natural(*dtype)),
-        };
-        let seed = subject.seed.wrapping_add((i as u64) << 32);
-        let tensor = source.tensor(name, *dtype, shape, seed)?;
-        if (tensor.dtype, &tensor.shape) != (*dtype, shape) {
-            let text =
-                format!("`{name}` is {dtype}{shape:?}, the given tensor {}{:?}", tensor.dtype, tensor.shape);
-            return Err(Diagnostic::error(Code::Argument, text).into());
-        }
-        all.push(tensor);
-    }
-    Ok(all)
+    Ok(())
 }

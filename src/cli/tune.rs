@@ -15,7 +15,7 @@ use std::thread::available_parallelism;
 const SHOWN: usize = 8;
 
 pub fn run(context: &Context, args: &Tune) -> Result<Outcome, Diagnostics> {
-    let problem = Problem::new(find(&args.subject.kernel)?, &args.subject.given())?;
+    let problem = Problem::timed(find(&args.subject.kernel)?, &args.subject.given())?;
     let space = space(&problem, args)?;
     let options = SearchOptions {
         budget: args.budget,

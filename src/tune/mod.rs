@@ -105,5 +105,5 @@ fn check_axes(problem: &Problem, space: &Space) -> Result<(), Diagnostics> {
 
 /// What a tuned file is keyed by, apart from kernel and target: dtype and shape of every tensor argument.
 fn tensors(problem: &Problem) -> BTreeMap<String, String> {
-    problem.tensors.iter().map(|(n, t)| (n.to_string(), format!("{}{:?}", t.dtype, t.shape))).collect()
+    problem.signature.iter().map(|(n, dtype, shape)| (n.to_string(), format!("{dtype}{shape:?}"))).collect()
 }

@@ -282,7 +282,7 @@ impl Search<'_> {
             return;
         }
         let mut waits: BTreeMap<u32, Ps> = BTreeMap::new();
-        for (&(waiter, producer), &time) in &self.stats.waits {
+        for (waiter, producer, time) in self.stats.waits.iter() {
             let computes = |inst: u32| matches!(self.infos[inst as usize], Info::Compute(_));
             if computes(waiter) && computes(producer) {
                 *waits.entry(waiter).or_default() += time;

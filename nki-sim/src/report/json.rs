@@ -1,6 +1,6 @@
 //! The report as JSON. The schema is stable: members are only added, `schema` counts incompatible changes.
 
-use super::SimReport;
+use super::{Peak, SimReport};
 use crate::program::STREAM_ENGINES;
 use nki_ir::loc::SourceLoc;
 use serde_json::{Value, json};
@@ -86,6 +86,8 @@ impl SimReport {
                 "sbuf_limit": self.memory.sbuf_limit,
                 "psum_bytes": self.memory.psum_bytes,
                 "psum_limit": self.memory.psum_limit,
+                "sbuf_peak": peak(&self.memory.sbuf_peak),
+                "psum_peak": peak(&self.memory.psum_peak),
             },
             "lines": self.lines.iter().map(|l| json!({
                 "at": place(&l.at),
@@ -108,4 +110,11 @@ impl SimReport {
             },
         })
     }
+}
+
+/// Every buffer, so that the bytes add up.
+fn peak(p: &Peak) -> Value {
+    let live =
+        p.live.iter().map(|b| json!({ "name": b.name, "at": b.at.as_ref().map(place), "bytes": b.bytes }));
+    json!({ "at_ns": p.at_ns, "bytes": p.bytes, "live": live.collect::<Vec<_>>() })
 }

@@ -6,12 +6,14 @@ mod compare;
 mod critical;
 #[cfg(feature = "json")]
 mod json;
+mod live;
 mod text;
 mod work;
 
 pub use advice::{Advice, AdviceKind, advise};
 #[cfg(feature = "json")]
 pub use compare::{Change, Comparison, compare};
+pub use live::{LiveBuffer, Peak};
 pub use work::{Counters, Flops, Traffic};
 
 use crate::code::Flat;
@@ -98,13 +100,16 @@ pub struct LineReport {
 }
 
 /// How much of the on-chip memories the placements use.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemoryReport {
     /// Highest byte of a partition in use.
     pub sbuf_bytes: u32,
     pub sbuf_limit: u32,
     pub psum_bytes: u32,
     pub psum_limit: u32,
+    /// What is in use when most is.
+    pub sbuf_peak: Peak,
+    pub psum_peak: Peak,
 }
 
 /// Ratios to what the core can do, over the kernel's time.
@@ -208,7 +213,7 @@ impl SimReport {
             profiled_ns: kernel_ns + k.launch.pre_ns + k.launch.post_ns,
             bound: bound(&engines, &dma, kernel_ns),
             metrics: metrics(k, &flops, &traffic, kernel_ns),
-            memory: memory(flat),
+            memory: memory(flat, stats),
             lines: lines(flat, stats, &works, &path),
             critical_synchronisation_ns: path.synchronisation_ns,
             critical_complete: path.complete,
@@ -302,7 +307,8 @@ fn metrics(k: &Constants, flops: &Flops, traffic: &Traffic, kernel_ns: f64) -> M
     }
 }
 
-fn memory(flat: &Flat) -> MemoryReport {
+fn memory(flat: &Flat, stats: &Stats) -> MemoryReport {
+    let [sbuf_peak, psum_peak] = live::peaks(flat, stats);
     let top = |space| {
         let ends = flat.header.placements.iter().filter(|p| p.space == space);
         ends.map(|p| p.offset.saturating_add(p.bytes)).max().unwrap_or(0)
@@ -312,6 +318,8 @@ fn memory(flat: &Flat) -> MemoryReport {
         sbuf_limit: flat.header.target.sbuf_bytes_per_partition(),
         psum_bytes: top(Space::Psum),
         psum_limit: PSUM_BYTES_PER_PARTITION,
+        sbuf_peak,
+        psum_peak,
     }
 }
 
@@ -357,7 +365,7 @@ fn lines(flat: &Flat, stats: &Stats, works: &[Work], path: &critical::Path) -> V
         line.critical_ns += path.insts.get(&(inst as u32)).map_or(0.0, |p| p.ns);
     }
     let mut waits: BTreeMap<Line, BTreeMap<Line, (SourceLoc, f64)>> = BTreeMap::new();
-    for (&(waiter, producer), &time) in &stats.waits {
+    for (waiter, producer, time) in stats.waits.iter() {
         if let (Some((w, _)), Some((p, at))) = (key(waiter), key(producer)) {
             waits.entry(w).or_default().entry(p).or_insert((at, 0.0)).1 += ns(time);
         }

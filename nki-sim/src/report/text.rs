@@ -1,6 +1,6 @@
 //! The report for a terminal: `Display`.
 
-use super::SimReport;
+use super::{LiveBuffer, SimReport};
 use crate::program::STREAM_ENGINES;
 use crate::timing::Stall;
 use std::fmt;
@@ -98,7 +98,14 @@ impl SimReport {
             self.memory.psum_bytes,
             self.memory.psum_limit,
             self.instructions
-        )
+        )?;
+        for (name, peak) in [("SBUF", &self.memory.sbuf_peak), ("PSUM", &self.memory.psum_peak)] {
+            if peak.bytes > 0 {
+                let at = time(peak.at_ns);
+                writeln!(f, "{name} holds most at {at}, {}: {}", bytes(peak.bytes), live(&peak.live))?;
+            }
+        }
+        Ok(())
     }
 
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,3 +209,28 @@ fn shortened(path: &str, width: usize) -> &str {
     }
     rest
 }
+
+/// The largest of what is in use: equal names together, as many as fit on a line.
+fn live(all: &[LiveBuffer]) -> String {
+    let mut by_name: Vec<(&str, u64, usize)> = Vec::new();
+    for b in all {
+        match by_name.iter_mut().find(|n| n.0 == b.name) {
+            Some(known) => (known.1, known.2) = (known.1 + b.bytes, known.2 + 1),
+            None => by_name.push((&b.name, b.bytes, 1)),
+        }
+    }
+    by_name.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let mut out = String::new();
+    for (i, (name, size, count)) in by_name.iter().enumerate() {
+        let times = if *count > 1 { format!(" ({count})") } else { String::new() };
+        let item = format!("{name}{times} {}", bytes(*size));
+        if out.chars().count() + item.chars().count() > WIDE && i > 0 {
+            return format!("{out} and {} more", by_name.len() - i);
+        }
+        out = if out.is_empty() { item } else { format!("{out}, {item}") };
+    }
+    out
+}
+
+/// Columns for what is in use.
+const WIDE: usize = 60;

@@ -145,7 +145,8 @@ impl Machine<'_> {
         let event = self.executed(s, inst, issue.at - extra, visible, link);
         self.paths[s].last = Link::Order(event);
         let stats = &mut self.stats.insts[inst as usize];
-        stats.count += 1;
+        stats.start(issue.at);
+        stats.last = visible;
         stats.busy += issue.released - issue.at;
         stats.in_flight += visible - issue.at;
         self.stats.engines[s].occupy(issue.at, issue.released, visible);

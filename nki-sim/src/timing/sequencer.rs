@@ -209,7 +209,9 @@ impl Machine<'_> {
                 self.stall(s, inst, Stall::Sequencer, now, now + time);
                 let link = ready.last.map_or(self.sequencers[s].last, |l| Link::Result(l.cause.event));
                 let event = self.executed(s, inst, now, now + time, link);
-                self.stats.insts[inst as usize].count += 1;
+                let stats = &mut self.stats.insts[inst as usize];
+                stats.start(now);
+                stats.last = now + time;
                 self.signal(s, inst, [now, now + time], now, event)?;
                 Ok(Step::Next(now + time))
             }
@@ -323,7 +325,7 @@ impl Machine<'_> {
         };
         let time = self.stall(s, inst, reason, since, ready.at.min(issue));
         if time > 0 {
-            *self.stats.waits.entry((inst, producer)).or_default() += time;
+            self.stats.waits.add(inst, producer, time);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::timeline::Timeline;
 use crate::cost::Ps;
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
 
 /// Why an engine did nothing, or its sequencer did not go on (machine.md 14.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +67,19 @@ pub(crate) struct InstStats {
     /// Issue until visible, or trigger until complete.
     pub in_flight: Ps,
     pub stalled: [Ps; Stall::COUNT],
+    /// First issue, and last visible result or completion; valid if `count` is not 0.
+    pub first: Ps,
+    pub last: Ps,
+}
+
+impl InstStats {
+    /// Counts an execution that starts at `start`.
+    pub fn start(&mut self, start: Ps) {
+        if self.count == 0 {
+            self.first = start;
+        }
+        self.count += 1;
+    }
 }
 
 /// Time of one engine.
@@ -126,12 +139,36 @@ pub(crate) struct Executed {
     pub link: Link,
 }
 
+/// Time that instructions waited for each other's results.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waits {
+    /// Per waiting instruction: those that it waited for, of which there are few.
+    of: Vec<SmallVec<[(u32, Ps); 2]>>,
+}
+
+impl Waits {
+    pub fn add(&mut self, waiter: u32, producer: u32, time: Ps) {
+        let list = &mut self.of[waiter as usize];
+        match list.iter_mut().find(|w| w.0 == producer) {
+            Some(known) => known.1 += time,
+            None => list.push((producer, time)),
+        }
+    }
+    /// `(waiting instruction, instruction waited for, time)`, in the order of the instructions.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u32, Ps)> + '_ {
+        self.of.iter().enumerate().flat_map(|(waiter, list)| {
+            let mut sorted = list.clone();
+            sorted.sort_unstable();
+            sorted.into_iter().map(move |(producer, time)| (waiter as u32, producer, time))
+        })
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stats {
     pub insts: Vec<InstStats>,
     pub engines: [EngineStats; 5],
-    /// `(waiting instruction, instruction waited for)`: time.
-    pub waits: BTreeMap<(u32, u32), Ps>,
+    pub waits: Waits,
     pub executed: Vec<Executed>,
     numbered: u32,
     /// The event of the last thing that happened.
@@ -152,7 +189,8 @@ pub(crate) struct Stats {
 
 impl Stats {
     pub fn new(insts: usize) -> Stats {
-        Stats { insts: vec![InstStats::default(); insts], ..Stats::default() }
+        let waits = Waits { of: vec![SmallVec::new(); insts] };
+        Stats { insts: vec![InstStats::default(); insts], waits, ..Stats::default() }
     }
     /// Counts an executed instruction and returns its number; the first `limit` are kept.
     pub fn push(&mut self, e: Executed, limit: usize) -> u32 {

@@ -31,6 +31,11 @@ impl Timeline {
             self.fold();
         }
         let (first, last) = ((from / self.width) as usize, ((to - 1) / self.width) as usize);
+        // Nearly every instruction lies within one bin.
+        if first == last {
+            self.rows[row][first] += busy;
+            return;
+        }
         for bin in first..=last {
             let start = from.max(bin as Ps * self.width);
             let end = to.min((bin as Ps + 1) * self.width);

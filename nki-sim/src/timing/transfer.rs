@@ -105,8 +105,7 @@ impl Machine<'_> {
             _ => self.sequencers[s].last,
         };
         let event = self.executed(s, inst, now, now + busy, link);
-        let stats = &mut self.stats.insts[inst as usize];
-        stats.count += 1;
+        self.stats.insts[inst as usize].start(now);
         if let Some(sink) = &mut self.trace {
             sink.triggered(&Triggered {
                 inst,
@@ -216,6 +215,7 @@ impl Machine<'_> {
         let stats = &mut self.stats.insts[t.inst as usize];
         stats.busy += service;
         stats.in_flight += t.latest - t.trigger;
+        stats.last = stats.last.max(t.latest);
         let totals = &mut self.stats.rings[t.ring as usize];
         *totals = (totals.0 + 1, totals.1 + bytes, totals.2 + (t.latest - t.trigger));
         if let Some(executed) = self.stats.executed.get_mut(t.event as usize) {

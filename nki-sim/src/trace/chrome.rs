@@ -1,10 +1,13 @@
 //! Chrome trace events, which ui.perfetto.dev and chrome://tracing open. Events are written as they happen: memory does not
 //! grow with the trace.
 
+use super::lives::Lives;
+use super::series::Series;
 use super::{Completed, Issued, Producer, Stalled, TraceSink, Triggered};
-use crate::cost::{Ps, ns};
-use crate::program::{MKind, STREAM_ENGINES};
+use crate::cost::{Ps, ns, sides};
+use crate::program::{MInst, MKind, STREAM_ENGINES};
 use crate::verify::VerifiedProgram;
+use nki_ir::kernel::Space;
 use nki_ir::op::Engine;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -31,6 +34,14 @@ pub struct ChromeTrace<W: Write> {
     /// Track and last instant of recent transfers.
     recent: BTreeMap<u32, (u32, Ps)>,
     in_flight: u64,
+    lives: Lives,
+    /// Space and bytes of each placement.
+    buffers: Vec<(Space, u64)>,
+    /// Bytes in use of SBUF and PSUM, bytes read from and written to HBM.
+    memory: [Series; 2],
+    hbm: [Series; 2],
+    /// Per instruction that is a transfer: whether it reads HBM, and whether it writes it.
+    ways: Vec<[bool; 2]>,
 }
 
 /// A JSON string, quotes included.
@@ -59,7 +70,7 @@ fn us(t: Ps) -> String {
 
 /// Name and place of each instruction.
 fn labels(program: &VerifiedProgram) -> Vec<(String, String)> {
-    let label = |inst: &crate::program::MInst| {
+    let label = |inst: &MInst| {
         let name = match &inst.kind {
             MKind::Compute { op, .. } | MKind::Dma { op, .. } => op.name(),
             MKind::Sync => "sync",
@@ -94,6 +105,15 @@ impl<W: Write> ChromeTrace<W> {
             named: [[false; LANES]; 16],
             recent: BTreeMap::new(),
             in_flight: 0,
+            lives: Lives::new(&program.flat),
+            buffers: header
+                .placements
+                .iter()
+                .map(|p| (p.space, u64::from(p.bytes) * u64::from(p.partitions)))
+                .collect(),
+            memory: [Series::new(), Series::new()],
+            hbm: [Series::new(), Series::new()],
+            ways: program.flat.insts.iter().map(way).collect(),
         };
         trace.raw("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
         let process = json(&format!("{} on {} (simulated)", header.name, header.target));
@@ -112,6 +132,7 @@ impl<W: Write> ChromeTrace<W> {
     /// # Errors
     /// The first error of the writer.
     pub fn finish(mut self) -> io::Result<W> {
+        self.counters();
         self.raw("\n]}\n");
         match self.error {
             Some(e) => Err(e),
@@ -120,6 +141,35 @@ impl<W: Write> ChromeTrace<W> {
                 Ok(self.out)
             }
         }
+    }
+
+    /// Memory in use and bandwidth over time. They are averages over bins, since the end of a buffer's life is known only when
+    /// it is written again, and are written last: viewers sort events.
+    fn counters(&mut self) {
+        let (buffers, memory) = (&self.buffers, &mut self.memory);
+        self.lives.finish(|life| occupy(buffers, memory, life));
+        for (i, name) in ["SBUF in use", "PSUM in use"].into_iter().enumerate() {
+            for (at, bytes) in self.memory[i].levels() {
+                self.counter(name, at, "bytes", bytes.round());
+            }
+        }
+        for (i, name) in ["HBM read", "HBM written"].into_iter().enumerate() {
+            for (at, rate) in self.hbm[i].rates() {
+                self.counter(name, at, "GB/s", (rate * 1000.0).round() / 1000.0);
+            }
+        }
+    }
+
+    fn counter(&mut self, name: &str, at: Ps, unit: &str, value: f64) {
+        self.event(&format!(
+            "\"ph\":\"C\",\"pid\":1,\"name\":\"{name}\",\"ts\":{},\"args\":{{\"{unit}\":{value}}}",
+            us(at)
+        ));
+    }
+
+    fn touch(&mut self, inst: u32, from: Ps, to: Ps) {
+        let (buffers, memory) = (&self.buffers, &mut self.memory);
+        self.lives.touch(inst, from, to, |life| occupy(buffers, memory, life));
     }
 
     fn raw(&mut self, text: &str) {
@@ -176,13 +226,21 @@ impl<W: Write> ChromeTrace<W> {
     }
 
     fn outstanding(&mut self, at: Ps) {
-        let members = format!(
-            "\"ph\":\"C\",\"pid\":1,\"name\":\"DMA bytes in flight\",\"ts\":{},\"args\":{{\"bytes\":{}}}",
-            us(at),
-            self.in_flight
-        );
-        self.event(&members);
+        self.counter("DMA bytes in flight", at, "bytes", self.in_flight as f64);
     }
+}
+
+/// Adds the life of a buffer to what is in use of its memory.
+fn occupy(buffers: &[(Space, u64)], memory: &mut [Series; 2], life: super::Life) {
+    if let Some((space, bytes)) = buffers.get(life.placement as usize) {
+        memory[usize::from(*space == Space::Psum)].add(life.start, life.end, *bytes);
+    }
+}
+
+/// Whether a transfer reads and writes HBM.
+fn way(inst: &MInst) -> [bool; 2] {
+    let MKind::Dma { op, operands, .. } = &inst.kind else { return [false; 2] };
+    sides(*op, operands).map_or([false; 2], |(dst, src)| [src.space == Space::Hbm, dst.space == Space::Hbm])
 }
 
 impl<W: Write> TraceSink for ChromeTrace<W> {
@@ -191,6 +249,7 @@ impl<W: Write> TraceSink for ChromeTrace<W> {
         let args = format!("\"visible_after_ns\":{},\"event\":{}{place}", ns(e.visible - e.issued), e.event);
         self.slice(track(e.engine), &name, e.issued, e.released, &args);
         self.arrow(e.waited_for, track(e.engine), e.issued);
+        self.touch(e.inst, e.issued, e.visible);
     }
 
     fn triggered(&mut self, e: &Triggered) {
@@ -224,6 +283,10 @@ impl<W: Write> TraceSink for ChromeTrace<W> {
         self.recent.insert(e.event, (tid, e.at.saturating_sub(1)));
         if self.recent.len() > RECENT {
             self.recent.pop_first();
+        }
+        self.touch(e.inst, e.started, e.at);
+        for (series, moves) in self.hbm.iter_mut().zip(self.ways[e.inst as usize]) {
+            series.add_total(e.started, e.at, if moves { e.bytes } else { 0 });
         }
         self.in_flight = self.in_flight.saturating_sub(e.bytes);
         self.outstanding(e.at);

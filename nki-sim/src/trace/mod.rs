@@ -1,8 +1,11 @@
 //! What a run tells while it runs, and writers that listen.
 
 mod chrome;
+mod lives;
+mod series;
 
 pub use chrome::ChromeTrace;
+pub(crate) use lives::{Life, Lives, accesses};
 
 use crate::cost::Ps;
 use crate::timing::Stall;

@@ -5,7 +5,8 @@
 //! none); the five engines' gaps, each with its length and per gap `start - previous start`, `end - start`, `inst`, reason;
 //! the lives of buffers with their number and per life `start - previous start`, `end - start`, placement.
 
-use super::record::{Gap, Life, NONE, Slice};
+use super::record::{Gap, NONE, Slice};
+use crate::trace::Life;
 use std::io::{self, Write};
 
 fn varint(out: &mut Vec<u8>, mut n: u64) {

@@ -1,11 +1,12 @@
 //! The page: a frame of HTML with style, script, report, program and events put in.
 
 use super::encode;
-use super::record::{Queue, Recorder, accesses};
+use super::record::{Queue, Recorder};
 use crate::cost::sides;
 use crate::program::{MInst, MKind, Program, STREAM_ENGINES};
 use crate::report::SimReport;
 use crate::timing::Stall;
+use crate::trace::accesses;
 use nki_ir::kernel::{Attr, Space};
 use nki_ir::loc::SourceLoc;
 use serde_json::{Value, json};

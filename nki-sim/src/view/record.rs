@@ -1,12 +1,11 @@
 //! What happened, track by track.
 
-use crate::cost::{Ps, sides};
-use crate::program::{Access, MInst, MKind, MOperand, STREAM_ENGINES};
+use crate::cost::Ps;
+use crate::program::STREAM_ENGINES;
 use crate::timing::Stall;
-use crate::trace::{Completed, Issued, Stalled, TraceSink, Triggered};
+use crate::trace::{Completed, Issued, Life, Lives, Stalled, TraceSink, Triggered};
 use crate::verify::VerifiedProgram;
-use nki_ir::op::{Effect, Engine};
-use smallvec::SmallVec;
+use nki_ir::op::Engine;
 use std::collections::BTreeMap;
 
 /// No event.
@@ -37,34 +36,10 @@ pub(super) struct Gap {
     pub reason: u8,
 }
 
-/// From the first write of a buffer to its last read before it is written again.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    pub placement: u32,
-    pub start: Ps,
-    pub end: Ps,
-}
-
 /// One ring number: its lanes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     pub lanes: Vec<Vec<Slice>>,
-}
-
-/// Placements that an instruction writes and reads.
-#[derive(Clone, Debug, Default)]
-struct Touched {
-    writes: SmallVec<[u32; 2]>,
-    reads: SmallVec<[u32; 4]>,
-}
-
-/// A buffer that holds something.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    start: Ps,
-    end: Ps,
-    /// It has been read, so that the next write begins another life.
-    read: bool,
 }
 
 /// Keeps what a run tells, for a page. The first [`limit`](Recorder::with_limit) events are kept.
@@ -74,8 +49,7 @@ pub struct Recorder<'a> {
     pub(super) gaps: [Vec<Gap>; 5],
     pub(super) queues: Vec<Queue>,
     pub(super) lives: Vec<Life>,
-    touched: Vec<Touched>,
-    held: Vec<Option<Held>>,
+    follow: Lives,
     /// Whom transfers under way waited for.
     waiting: BTreeMap<u32, u32>,
     limit: usize,
@@ -98,8 +72,7 @@ impl<'a> Recorder<'a> {
             gaps: Default::default(),
             queues: vec![Queue::default(); 16],
             lives: Vec::new(),
-            touched: program.flat.insts.iter().map(touched).collect(),
-            held: vec![None; program.header().placements.len()],
+            follow: Lives::new(&program.flat),
             waiting: BTreeMap::new(),
             limit,
             kept: 0,
@@ -124,34 +97,12 @@ impl<'a> Recorder<'a> {
 
     /// The buffers of `inst` are in use from `start` to `end`.
     fn touch(&mut self, inst: u32, start: Ps, end: Ps) {
-        let Some(touched) = self.touched.get(inst as usize) else { return };
-        for &p in &touched.reads {
-            if let Some(Some(held)) = self.held.get_mut(p as usize) {
-                (held.end, held.read) = (held.end.max(end), true);
-            }
-        }
-        for &p in &touched.writes {
-            let Some(slot) = self.held.get_mut(p as usize) else { continue };
-            match slot {
-                Some(held) if !held.read || touched.reads.contains(&p) => held.end = held.end.max(end),
-                _ => {
-                    let old = slot.replace(Held { start, end, read: false });
-                    self.lives.extend(old.map(|h| Life {
-                        placement: p,
-                        start: h.start,
-                        end: h.end.min(start),
-                    }));
-                }
-            }
-        }
+        self.follow.touch(inst, start, end, |life| self.lives.push(life));
     }
 
     /// Ends what is open and brings every track into the order of time.
     pub(super) fn finish(&mut self) {
-        for (p, held) in self.held.iter_mut().enumerate() {
-            let life = held.take().map(|h| Life { placement: p as u32, start: h.start, end: h.end });
-            self.lives.extend(life);
-        }
+        self.follow.finish(|life| self.lives.push(life));
         self.lives.sort_by_key(|l| (l.start, l.placement));
         self.gaps.iter_mut().for_each(|g| g.sort_by_key(|g| g.start));
         let lanes = self.queues.iter_mut().flat_map(|q| &mut q.lanes);
@@ -208,34 +159,4 @@ impl TraceSink for Recorder<'_> {
             self.gaps[engine(e.engine)].push(gap);
         }
     }
-}
-
-/// Operands that are accesses: `(written, access)`, in the order of the row.
-pub(super) fn accesses(inst: &MInst) -> SmallVec<[(bool, &Access); 4]> {
-    match &inst.kind {
-        MKind::Compute { op, operands, .. } => {
-            let pairs = op.row().operands.iter().zip(operands);
-            pairs
-                .filter_map(|(spec, o)| match o {
-                    MOperand::Access(a) => Some((spec.effect != Effect::Read, a)),
-                    _ => None,
-                })
-                .collect()
-        }
-        MKind::Dma { op, operands, .. } => sides(*op, operands)
-            .map_or_else(SmallVec::new, |(dst, src)| SmallVec::from_slice(&[(true, dst), (false, src)])),
-        MKind::RegLoad { src, .. } => SmallVec::from_slice(&[(false, src)]),
-        MKind::RegStore { dst, .. } => SmallVec::from_slice(&[(true, dst)]),
-        _ => SmallVec::new(),
-    }
-}
-
-fn touched(inst: &MInst) -> Touched {
-    let mut out = Touched::default();
-    for (written, a) in accesses(inst).into_iter().filter(|(_, a)| a.space.on_chip()) {
-        if let Some(o) = a.object {
-            if written { out.writes.push(o) } else { out.reads.push(o) }
-        }
-    }
-    out
 }
