@@ -6,7 +6,7 @@ use nki::check::gate;
 use nki::ir::Diagnostics;
 use nki::prelude::*;
 use nki::sim::{Constants, Mode, SimOptions, SimReport};
-use nki_kernels::{add, matmul, rmsnorm, softmax};
+use nki_kernels::{add, attention, attention_decode, matmul, qkv, rmsnorm, softmax};
 
 fn simulate(kernel: Specialization) -> SimReport {
     let kernel = kernel.trace().unwrap().kernel;
@@ -61,6 +61,45 @@ fn decode_runs_at_the_speed_of_memory() {
         ));
         at_least(share, &r, transfer_time(2.0 * 4096.0 * 14336.0, 0.0));
     }
+}
+
+/// Llama-3-8B: hidden 4096, 32 heads over 8 of 128 elements.
+#[test]
+fn decode_of_a_layer_runs_at_the_speed_of_memory() {
+    for (batch, share) in [(1usize, 0.92), (16, 0.88)] {
+        let (none, angles) = (None::<[usize; 1]>, Some([batch, 64]));
+        let cfg = qkv::QkvConfig { kv_heads: 8, ..Default::default() };
+        let (x, gamma, weight, bias) = ([batch, 4096], Some([4096]), [4096, 48, 128], None::<[usize; 2]>);
+        let spec = qkv::qkv::specialize::<nki::bf16>(x, gamma, weight, bias, angles, angles, none, none, cfg);
+        at_least(share, &simulate(spec), transfer_time(2.0 * 4096.0 * 48.0 * 128.0, 0.0));
+    }
+    for (batch, share) in [(1usize, 0.86), (16, 0.97)] {
+        let (new, slots) = ([batch, 1, 8, 128], 4096);
+        let spec = attention_decode::attention_decode::specialize::<nki::bf16>(
+            [batch, 1, 32, 128],
+            new,
+            new,
+            [batch, 8, 128, slots],
+            [batch, 8, slots, 128],
+            [batch],
+            None::<[usize; 1]>,
+            Default::default(),
+        );
+        let bytes = (2 * 2 * batch * 8 * slots * 128) as f64;
+        at_least(share, &simulate(spec), transfer_time(bytes, 0.0));
+    }
+}
+
+/// A causal prompt of 4096 tokens, 2 of 8 groups of 4 heads that share keys. The vector engine and the scalar engine share what is
+/// done to scores; the busier one decides.
+#[test]
+fn prefill_attention_keeps_the_busiest_engine_busy() {
+    let cfg = attention::AttentionConfig { causal: true, ..Default::default() };
+    let (q, keys, values) = ([4096, 8, 128], [2, 128, 4096], [2, 4096, 128]);
+    let spec = attention::attention_cached::specialize::<nki::bf16>(q, keys, values, None::<[usize; 1]>, cfg);
+    let report = simulate(spec);
+    let busiest = report.engines.iter().map(|e| e.busy_ns).fold(0.0, f64::max);
+    at_least(0.70, &report, busiest);
 }
 
 #[test]

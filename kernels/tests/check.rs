@@ -37,8 +37,23 @@ fn add() {
 }
 
 #[test]
+fn argmax() {
+    check("argmax");
+}
+
+#[test]
 fn attention() {
     check("attention");
+}
+
+#[test]
+fn attention_cached() {
+    check("attention_cached");
+}
+
+#[test]
+fn attention_decode() {
+    check("attention_decode");
 }
 
 #[test]
@@ -82,6 +97,11 @@ fn elementwise() {
 }
 
 #[test]
+fn embedding() {
+    check("embedding");
+}
+
+#[test]
 fn foreach() {
     check("foreach");
 }
@@ -97,8 +117,23 @@ fn fused() {
 }
 
 #[test]
+fn kv_update() {
+    check("kv_update");
+}
+
+#[test]
+fn kv_update_blocks() {
+    check("kv_update_blocks");
+}
+
+#[test]
 fn layernorm() {
     check("layernorm");
+}
+
+#[test]
+fn lm_head() {
+    check("lm_head");
 }
 
 #[test]
@@ -119,6 +154,11 @@ fn mlp() {
 #[test]
 fn projection() {
     check("projection");
+}
+
+#[test]
+fn qkv() {
+    check("qkv");
 }
 
 #[test]
@@ -149,6 +189,11 @@ fn select() {
 #[test]
 fn softmax() {
     check("softmax");
+}
+
+#[test]
+fn top_k() {
+    check("top_k");
 }
 
 #[test]

@@ -54,23 +54,94 @@ pub fn attention<T: Float>(
     ensure!(nc, k_d == d && v_dims == [kv_heads, keys, d]);
     ensure!(nc, d > 0 && d <= 128 && keys > 0 && kv_heads > 0);
     ensure!(nc, heads % kv_heads == 0, "every key head serves the same number of query heads");
+    check(nc, &cfg, queries, keys);
+    let out = nc.hbm([heads, queries, d]);
+    let by_group = |x: Hbm<T>| x.split(0, &[kv_heads, heads / kv_heads]);
+    whole(nc, by_group(q), Keys::Rows(k), v, sink, by_group(out), &cfg);
+    out
+}
+
+/// As [`attention`] over what a cache holds: the queries' own keys, the last of them, have been written to it.
+///
+/// `q` and the result are `[queries, heads, d]`, as `qkv` gives and a projection takes them; `k_cache` is `[kv_heads, d, slots]`,
+/// `v_cache` `[kv_heads, slots, d]`, of which the first `offset + queries` slots are the keys.
+#[nki::kernel]
+pub fn attention_cached<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k_cache: Hbm<T>,
+    v_cache: Hbm<T>,
+    sink: Option<Hbm<f32>>,
+    cfg: AttentionConfig,
+) -> Hbm<T> {
+    let [queries, heads, d] = q.dims();
+    let [kv_heads, k_d, slots] = k_cache.dims();
+    let v_dims: [usize; 3] = v_cache.dims();
+    ensure!(nc, k_d == d && v_dims == [kv_heads, slots, d]);
+    ensure!(nc, d > 0 && d <= 128 && kv_heads > 0);
+    ensure!(nc, heads % kv_heads == 0, "every key head serves the same number of query heads");
+    let keys = cfg.offset + queries;
+    ensure!(nc, keys > 0 && keys <= slots, "the queries' own keys are in the cache");
+    check(nc, &cfg, queries, keys);
+    let out = nc.hbm([queries, heads, d]);
+    let by_group = |x: Hbm<T>| x.split(1, &[kv_heads, heads / kv_heads]).permute(&[1, 2, 0, 3]);
+    let (k, v) = (k_cache.at((.., .., 0..keys)), v_cache.at((.., 0..keys, ..)));
+    whole(nc, by_group(q), Keys::Columns(k), v, sink, by_group(out), &cfg);
+    out
+}
+
+/// What a configuration must keep to.
+#[nki::kernel]
+fn check(nc: Nc, cfg: &AttentionConfig, queries: usize, keys: usize) {
     ensure!(nc, cfg.keys > 0 && cfg.keys % 128 == 0 && cfg.section > 0 && cfg.section % cfg.keys == 0);
     ensure!(nc, cfg.scale.is_none_or(|s| s > 0.0), "the scale is positive");
     if let Some(window) = cfg.window {
         ensure!(nc, cfg.causal && window > 0, "a window needs `causal`, and at least one key");
         ensure!(nc, queries + cfg.offset <= keys, "with a window every query's own key must exist");
     }
+}
+
+/// Keys of all heads.
+#[derive(Clone, Copy)]
+enum Keys<T: Float> {
+    /// `[kv_heads, keys, d]`.
+    Rows(Hbm<T>),
+    /// `[kv_heads, d, keys]`.
+    Columns(Hbm<T>),
+}
+
+impl<T: Float> Keys<T> {
+    /// Those of one head.
+    #[track_caller]
+    fn head(self, h: Idx) -> Keys<T> {
+        match self {
+            Keys::Rows(k) => Keys::Rows(k.at((h, .., ..))),
+            Keys::Columns(k) => Keys::Columns(k.at((h, .., ..))),
+        }
+    }
+}
+
+/// All heads; `q` and `result` are `[kv_heads, group, queries, d]`.
+#[nki::kernel]
+fn whole<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k: Keys<T>,
+    v: Hbm<T>,
+    sink: Option<Hbm<f32>>,
+    result: Hbm<T>,
+    cfg: &AttentionConfig,
+) {
+    let [kv_heads, group, queries, d] = q.dims();
+    let keys = v.dim(1);
     let visible = Visible { causal: cfg.causal, window: cfg.window, offset: cfg.offset, keys };
     let scale = cfg.scale.unwrap_or(1.0 / (d as f32).sqrt());
-    let group = heads / kv_heads;
-    let out = nc.hbm([heads, queries, d]);
-    let (q, result) = (q.split(0, &[kv_heads, group]), out.split(0, &[kv_heads, group]));
     let sink = sink.map(|s| s.reshape([kv_heads, group, 1]));
     let masks: Vec<Mask> = visible.masks(queries).into_iter().map(|b| mask(nc, b, cfg.window)).collect();
     let unit = (!masks.is_empty()).then(|| unit(nc));
     let scores = Scores { visible, scale, keys: cfg.keys, masks, unit };
     for h in nc.range(kv_heads) {
-        let (k, v) = (k.at((h, .., ..)), v.at((h, .., ..)));
+        let (k, v) = (k.head(h), v.at((h, .., ..)));
         // Keys that all fit on chip are loaded once for all the queries of all heads that share them.
         let whole = (keys <= cfg.section).then(|| section(nc, k, v, 0..keys));
         for g in nc.range(group) {
@@ -97,7 +168,6 @@ pub fn attention<T: Float>(
             }
         }
     }
-    out
 }
 
 /// How scores are made: the rule, the scale, and the masks that the rule needs.
@@ -158,10 +228,17 @@ struct Section<T: Float> {
 }
 
 #[nki::kernel]
-fn section<T: Float>(nc: Nc, k: Hbm<T>, v: Hbm<T>, range: Range<usize>) -> Section<T> {
+fn section<T: Float>(nc: Nc, k: Keys<T>, v: Hbm<T>, range: Range<usize>) -> Section<T> {
+    let v_rows = strip(nc, v.at((range.clone(), ..)));
+    let k = match k {
+        Keys::Columns(k) => {
+            let k_t = nc.load(k.at((.., range.clone())));
+            return Section { range, k_t, v: v_rows };
+        }
+        Keys::Rows(k) => k.at((range.clone(), ..)),
+    };
     let d = k.dim(1);
     let k_t = nc.sbuf::<T>([d, range.len()]);
-    let k = k.at((range.clone(), ..));
     for part in nc.tiles(range.len(), 512) {
         let turned = nc.psum_of::<T>([d, part.len()]);
         for block in nc.tiles(part, 128) {
@@ -170,8 +247,7 @@ fn section<T: Float>(nc: Nc, k: Hbm<T>, v: Hbm<T>, range: Range<usize>) -> Secti
         }
         nc.tensor_copy(k_t.at((.., part)), turned);
     }
-    let v = strip(nc, v.at((range.clone(), ..)));
-    Section { range, k_t, v }
+    Section { range, k_t, v: v_rows }
 }
 
 /// Up to 128 queries on their way: the running maximum of their scaled scores, negated; the sum of exponentials and the

@@ -1,4 +1,4 @@
-//! `attention`: softmax attention over a whole sequence. See `DESIGN.md`.
+//! `attention` and `attention_cached`: softmax attention over a whole sequence. See `DESIGN.md`.
 
 mod kernel;
 pub mod reference;
@@ -6,7 +6,7 @@ pub mod reference;
 mod tests;
 mod visible;
 
-pub use kernel::{AttentionConfig, attention};
+pub use kernel::{AttentionConfig, attention, attention_cached};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -53,7 +53,10 @@ fn reference(i: &Inputs) -> Vec<f64> {
 
 /// Two products over the pairs of a query and a key that it sees.
 fn flops(i: &Inputs) -> u64 {
-    let s = shape(i);
+    flops_of(&shape(i))
+}
+
+fn flops_of(s: &reference::Shape) -> u64 {
     let seen = |row: usize| {
         let own = row + s.offset;
         match (s.causal, s.window) {
@@ -97,5 +100,75 @@ fn cases() -> Vec<Case> {
         );
     }
     all.push(case(1, 1, 2100, 300, 8));
+    all
+}
+
+/// What `attention_cached` promises.
+pub static CACHED_CONTRACT: Contract = Contract {
+    kernel: attention_cached::INFO,
+    dims: &[("heads", 2), ("kv_heads", 1), ("queries", 128), ("slots", 256), ("d", 64)],
+    tensors: &[
+        TensorRule::new("q", &["queries", "heads", "d"]),
+        TensorRule::new("k_cache", &["kv_heads", "d", "slots"]),
+        TensorRule::new("v_cache", &["kv_heads", "slots", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
+    ],
+    results: &[ResultRule { name: "out", shape: &["queries", "heads", "d"] }],
+    reference: |i| vec![cached_reference(i)],
+    cases: cached_cases,
+    flops: |i| flops_of(&cached_shape(i)),
+    ..CONTRACT
+};
+nki::contract!(CACHED_CONTRACT);
+
+fn cached_shape(i: &Inputs) -> reference::Shape {
+    let d = i.dim("d");
+    reference::Shape {
+        heads: i.dim("heads"),
+        kv_heads: i.dim("kv_heads"),
+        queries: i.dim("queries"),
+        keys: i.value::<usize>("offset") + i.dim("queries"),
+        d,
+        causal: i.value("causal"),
+        window: i.value("window"),
+        offset: i.value("offset"),
+        scale: i.value::<Option<f64>>("scale").unwrap_or(1.0 / (d as f64).sqrt()),
+    }
+}
+
+/// The reference of `attention`, between the layouts of tokens and caches and its own.
+fn cached_reference(i: &Inputs) -> Vec<f64> {
+    let (s, slots) = (cached_shape(i), i.dim("slots"));
+    let q = turned(i.tensor("q"), [s.queries, s.heads, s.d]);
+    let head = |h: usize| h * slots * s.d;
+    let (k_cache, v_cache) = (i.tensor("k_cache"), i.tensor("v_cache"));
+    let (mut k, mut v) = (Vec::new(), Vec::new());
+    for h in 0..s.kv_heads {
+        k.extend((0..s.keys * s.d).map(|e| k_cache[head(h) + e % s.d * slots + e / s.d]));
+        v.extend_from_slice(&v_cache[head(h)..head(h) + s.keys * s.d]);
+    }
+    turned(&reference::attention(&q, &k, &v, i.get("sink"), &s), [s.heads, s.queries, s.d])
+}
+
+/// `[a, b, d]` as `[b, a, d]`.
+fn turned(x: &[f64], [a, b, d]: [usize; 3]) -> Vec<f64> {
+    (0..a * b * d).map(|i| x[(i / d % a * b + i / d / a) * d + i % d]).collect()
+}
+
+fn cached_cases() -> Vec<Case> {
+    let case = |heads: usize, kv_heads: usize, queries: usize, offset: usize, slots: usize, d: usize| {
+        let dims =
+            [("heads", heads), ("kv_heads", kv_heads), ("queries", queries), ("slots", slots), ("d", d)];
+        Case::dims(&dims).arg("offset", offset.to_string()).arg("causal", "true")
+    };
+    let mut all = Vec::new();
+    for queries in [1, 7, 128, 129, 300] {
+        all.push(case(2, 1, queries, 0, queries, 40));
+        all.push(case(4, 2, queries, 45, 400, 64));
+        all.push(case(3, 3, queries, 257, 600, 16).arg("sink", "uniform(-2,2)"));
+    }
+    all.push(case(2, 1, 200, 131, 350, 24).arg("window", "100"));
+    all.push(case(2, 1, 130, 300, 512, 24).arg("keys", "128").arg("section", "256"));
+    all.push(case(2, 2, 33, 10, 50, 128).arg("scale", "0.25"));
     all
 }

@@ -1,6 +1,8 @@
 //! Rotary position embedding.
 
 use nki::prelude::*;
+use nki::space::Memory;
+use nki::{Elem, Tensor};
 
 /// Which elements of a head's vector form a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
@@ -9,6 +11,18 @@ pub enum Pairs {
     Halves,
     /// Each even element with the odd one after it.
     Neighbours,
+}
+
+impl Pairs {
+    /// The first and the second elements of the pairs along the last axis, whose length is even.
+    pub fn of<T: Elem, M: Memory>(self, x: Tensor<T, M>) -> (Tensor<T, M>, Tensor<T, M>) {
+        let axis = x.rank() - 1;
+        let d = x.dim(axis);
+        match self {
+            Pairs::Halves => (x.slice(axis, 0..d / 2, 1), x.slice(axis, d / 2..d, 1)),
+            Pairs::Neighbours => (x.slice(axis, 0..d - 1, 2), x.slice(axis, 1..d, 2)),
+        }
+    }
 }
 
 /// What `rope` computes.
@@ -35,24 +49,15 @@ pub fn rope<T: Float>(nc: Nc, x: Hbm<T>, cos: Hbm<T>, sin: Hbm<T>, cfg: RopeConf
         let cos = nc.load(cos.at((s, ..)));
         let sin = nc.load(sin.at((s, ..)));
         for head in nc.range(heads) {
-            let (x1, x2) = pairs(nc.load(x.at((head, s, ..))), cfg.pairs);
+            let (x1, x2) = cfg.pairs.of(nc.load(x.at((head, s, ..))));
             let y = nc.sbuf::<T>([s.len(), d]);
-            let (y1, y2) = pairs(y, cfg.pairs);
+            let (y1, y2) = cfg.pairs.of(y);
             nc.tensor_tensor(y1, times(nc, x1, cos), times(nc, x2, sin), minus);
             nc.tensor_tensor(y2, times(nc, x2, cos), times(nc, x1, sin), plus);
             nc.store(out.at((head, s, ..)), y);
         }
     }
     out
-}
-
-/// The first and the second elements of the pairs.
-fn pairs<T: Float>(tile: Tile<T>, pairs: Pairs) -> (Tile<T>, Tile<T>) {
-    let d = tile.dim(1);
-    match pairs {
-        Pairs::Halves => (tile.at((.., 0..d / 2)), tile.at((.., d / 2..d))),
-        Pairs::Neighbours => (tile.at((.., 0..d - 1)).step(1, 2), tile.at((.., 1..d)).step(1, 2)),
-    }
 }
 
 /// `a · b` in f32.

@@ -1,0 +1,93 @@
+//! Attention of new tokens over a cache, in `f64` (kernels.md A.3).
+
+/// Extents and rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub batch: usize,
+    pub tokens: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub slots: usize,
+    pub d: usize,
+    pub scale: f64,
+    pub window: Option<usize>,
+}
+
+/// The new tokens and the cache; layouts as the kernel's.
+pub struct Tensors<'a> {
+    pub q: &'a [f64],
+    pub k: &'a [f64],
+    pub v: &'a [f64],
+    pub k_cache: &'a [f64],
+    pub v_cache: &'a [f64],
+    pub lengths: &'a [f64],
+    pub sink: Option<&'a [f64]>,
+}
+
+/// `[batch, tokens, heads, d]`.
+pub fn attention_decode(t: &Tensors, s: &Shape) -> Vec<f64> {
+    let mut out = Vec::with_capacity(t.q.len());
+    for b in 0..s.batch {
+        let length = t.lengths[b] as usize;
+        for a in 0..s.tokens {
+            for h in 0..s.heads {
+                let j = h / (s.heads / s.kv_heads);
+                let query = &t.q[((b * s.tokens + a) * s.heads + h) * s.d..][..s.d];
+                // Position of a key -> its elements, and those of its value.
+                let pair = |at: usize| -> (Vec<f64>, &[f64]) {
+                    match at.checked_sub(length) {
+                        Some(c) => {
+                            let from = ((b * s.tokens + c) * s.kv_heads + j) * s.d;
+                            (t.k[from..from + s.d].to_vec(), &t.v[from..from + s.d])
+                        }
+                        None => {
+                            let rows = (b * s.kv_heads + j) * s.d * s.slots;
+                            let key = (0..s.d).map(|i| t.k_cache[rows + i * s.slots + at]).collect();
+                            (key, &t.v_cache[rows + at * s.d..rows + (at + 1) * s.d])
+                        }
+                    }
+                };
+                let own = length + a;
+                let seen = s.window.map_or(0, |w| (own + 1).saturating_sub(w))..own + 1;
+                let keys: Vec<(f64, &[f64])> = seen
+                    .map(|at| {
+                        let (key, value) = pair(at);
+                        (s.scale * query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>(), value)
+                    })
+                    .collect();
+                let sink = t.sink.map(|x| x[h]);
+                let max = keys.iter().map(|k| k.0).chain(sink).fold(f64::NEG_INFINITY, f64::max);
+                let total: f64 = keys.iter().map(|k| k.0).chain(sink).map(|l| (l - max).exp()).sum();
+                let mean = |i: usize| keys.iter().map(|(l, v)| (l - max).exp() * v[i]).sum::<f64>() / total;
+                out.extend((0..s.d).map(mean));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_hand() {
+        let shape =
+            Shape { batch: 1, tokens: 2, heads: 1, kv_heads: 1, slots: 2, d: 1, scale: 1.0, window: None };
+        // One key in the cache; its slot 1 is not part of the sequence. All logits are 0.
+        let t = Tensors {
+            q: &[0.0, 0.0],
+            k: &[1.0, 2.0],
+            v: &[5.0, 9.0],
+            k_cache: &[3.0, 99.0],
+            v_cache: &[1.0, 99.0],
+            lengths: &[1.0],
+            sink: None,
+        };
+        assert_eq!(attention_decode(&t, &shape), [3.0, 5.0]);
+        assert_eq!(attention_decode(&t, &Shape { window: Some(1), ..shape }), [5.0, 9.0]);
+        assert_eq!(attention_decode(&t, &Shape { window: Some(2), ..shape }), [3.0, 7.0]);
+        let with_sink = Tensors { sink: Some(&[0.0]), ..t };
+        assert_eq!(attention_decode(&with_sink, &shape), [2.0, 3.75]);
+    }
+}

@@ -1,0 +1,109 @@
+use super::{AttentionDecodeConfig, attention_decode};
+use crate::attention::{AttentionConfig, attention};
+use nki::Mode;
+use nki::args::{Generator, from_f64, to_f64};
+use nki::ir::{Code, DType, Target, Tensor};
+
+fn tensor(text: &str) -> Tensor {
+    text.parse::<Generator>().unwrap().tensor(DType::F32, &[], 0).unwrap()
+}
+
+fn lengths(all: &[usize]) -> Tensor {
+    let values: Vec<f64> = all.iter().map(|n| *n as f64).collect();
+    from_f64(DType::I32, &[all.len()], &values).unwrap()
+}
+
+/// `x` with axes in the order that `at` (old position of a new one) gives.
+fn reordered(x: &Tensor, shape: &[usize], at: impl Fn(&[usize]) -> usize) -> Tensor {
+    let values = to_f64(x);
+    let n: usize = shape.iter().product();
+    let index = |mut i: usize| {
+        let mut index = vec![0; shape.len()];
+        for (place, size) in index.iter_mut().zip(shape).rev() {
+            *place = i % size;
+            i /= size;
+        }
+        index
+    };
+    let values: Vec<f64> = (0..n).map(|i| values[at(&index(i))]).collect();
+    from_f64(x.dtype, shape, &values).unwrap()
+}
+
+/// The last tokens of a sequence see the same through the cache as in attention over the whole sequence.
+#[test]
+fn the_cache_and_the_whole_sequence_agree() {
+    let (heads, kv_heads, d, keys, tokens) = (4, 2, 32, 203, 3);
+    let before = keys - tokens;
+    let (q, k) = (tensor("normal:f32[4,3,32]@1"), tensor("normal:f32[2,203,32]@2"));
+    let v = tensor("normal:f32[2,203,32]@3");
+    let cfg = AttentionConfig { causal: true, offset: before, ..AttentionConfig::default() };
+    let whole = attention::specialize::<f32>(&q, &k, &v, None::<&Tensor>, cfg);
+    let whole = whole.run(Mode::Host, Target::Trn2).unwrap();
+    let want = reordered(&whole[0], &[tokens, heads, d], |i| (i[1] * tokens + i[0]) * d + i[2]);
+
+    let q = reordered(&q, &[1, tokens, heads, d], |i| (i[2] * tokens + i[1]) * d + i[3]);
+    let new =
+        |x: &Tensor| reordered(x, &[1, tokens, kv_heads, d], |i| (i[2] * keys + before + i[1]) * d + i[3]);
+    let k_cache = reordered(&k, &[1, kv_heads, d, before], |i| (i[1] * keys + i[3]) * d + i[2]);
+    let v_cache = reordered(&v, &[1, kv_heads, before, d], |i| (i[1] * keys + i[2]) * d + i[3]);
+    let spec = attention_decode::specialize::<f32>(
+        &q,
+        &new(&k),
+        &new(&v),
+        &k_cache,
+        &v_cache,
+        &lengths(&[before]),
+        None::<&Tensor>,
+        AttentionDecodeConfig::default(),
+    );
+    let got = spec.run(Mode::Host, Target::Trn2).unwrap();
+    for (got, want) in to_f64(&got[0]).into_iter().zip(to_f64(&want)) {
+        assert!((got - want).abs() < 1e-5, "{got} {want}");
+    }
+}
+
+#[test]
+fn slots_past_the_length_change_nothing() {
+    let (q, k) = (tensor("normal:f32[2,1,4,16]@1"), tensor("normal:f32[2,1,2,16]@2"));
+    let v = tensor("normal:f32[2,1,2,16]@3");
+    let run = |cache: &str| {
+        let part = |text: String| -> Vec<f64> { to_f64(&tensor(&text)) };
+        // 40 slots of which 30 are used by both.
+        let (old, rest) = (part("normal:f32[2,2,40,16]@4".into()), part(format!("{cache}:f32[2,2,40,16]@5")));
+        let mix = |used: &dyn Fn(usize) -> bool, shape: [usize; 4]| {
+            let n = shape.iter().product();
+            let values: Vec<f64> = (0..n).map(|i| if used(i) { old[i] } else { rest[i] }).collect();
+            from_f64(DType::F32, &shape, &values).unwrap()
+        };
+        let k_cache = mix(&|i| i % 40 < 30, [2, 2, 16, 40]);
+        let v_cache = mix(&|i| i / 16 % 40 < 30, [2, 2, 40, 16]);
+        let cfg = AttentionDecodeConfig::default();
+        let (lengths, sink) = (lengths(&[30, 30]), None::<&Tensor>);
+        let spec = attention_decode::specialize::<f32>(&q, &k, &v, &k_cache, &v_cache, &lengths, sink, cfg);
+        to_f64(&spec.run(Mode::Interp, Target::Trn2).unwrap()[0])
+    };
+    assert_eq!(run("zeros"), run("normal(0,100)"));
+}
+
+#[test]
+fn what_it_does_not_take_is_refused() {
+    let refused = |q: [usize; 4], cache: [usize; 4], cfg: AttentionDecodeConfig| {
+        let [b, t, _, d] = q;
+        let new = [b, t, cache[1], d];
+        let values = [cache[0], cache[1], cache[3], cache[2]];
+        let sink = None::<[usize; 1]>;
+        let s = attention_decode::specialize::<f32>(q, new, new, cache, values, [b], sink, cfg);
+        let e = s.trace().unwrap_err();
+        assert_eq!(e.first_code(), Some(Code::Ensure), "{e}");
+    };
+    let cfg = AttentionDecodeConfig::default;
+    refused([1, 1, 4, 129], [1, 2, 129, 10], cfg());
+    refused([1, 1, 3, 16], [1, 2, 16, 10], cfg());
+    refused([1, 33, 4, 16], [1, 2, 16, 10], cfg());
+    refused([2, 1, 4, 16], [1, 2, 16, 10], cfg());
+    refused([1, 1, 4, 16], [1, 2, 17, 10], cfg());
+    refused([1, 1, 4, 16], [1, 2, 16, 10], AttentionDecodeConfig { bucket: Some(11), ..cfg() });
+    refused([1, 1, 4, 16], [1, 2, 16, 10], AttentionDecodeConfig { keys: 100, ..cfg() });
+    refused([1, 1, 4, 16], [1, 2, 16, 10], AttentionDecodeConfig { scale: Some(0.0), ..cfg() });
+    refused([1, 1, 4, 16], [1, 2, 16, 10], AttentionDecodeConfig { window: Some(0), ..cfg() });
+}
