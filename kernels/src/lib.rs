@@ -23,6 +23,7 @@ pub mod figures;
 pub mod foreach;
 pub mod kv_update;
 pub mod layernorm;
+pub mod llama;
 pub mod lm_head;
 pub mod matmul;
 pub mod mlp;

@@ -182,6 +182,16 @@ fn rope() {
 }
 
 #[test]
+fn rope_columns() {
+    check("rope_columns");
+}
+
+#[test]
+fn rope_pair() {
+    check("rope_pair");
+}
+
+#[test]
 fn select() {
     check("select");
 }

@@ -83,10 +83,7 @@ fn numbers_round_to_even_and_saturate() {
     // Half way between 256 and 258, and between 258 and 260: to the even mantissa.
     casts::<f32, bf16>(&[257.0, 259.0, nan, -inf], &[256.0, 260.0, nan, -inf]);
     casts::<f32, f16>(&[65519.0, 65520.0, 2f64.powi(-24)], &[65504.0, inf, 2f64.powi(-24)]);
-    casts::<bf16, f8e4m3>(
-        &[240.0, 248.0, 1.0625, 1.1875, -0.001],
-        &[240.0, inf, 1.0, 1.25, -2f64.powi(-9)],
-    );
+    casts::<bf16, f8e4m3>(&[240.0, 248.0, 1.0625, 1.1875, -0.001], &[240.0, inf, 1.0, 1.25, -2f64.powi(-9)]);
     casts::<f8e5m2, f32>(&[57344.0, 1.25, -0.5], &[57344.0, 1.25, -0.5]);
     // Equal dtypes keep every bit, through f32 only 24 are left.
     casts::<i32, i32>(&[16777217.0], &[16777217.0]);

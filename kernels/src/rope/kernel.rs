@@ -35,6 +35,13 @@ pub struct RopeConfig {
     pub backward: bool,
 }
 
+impl RopeConfig {
+    /// How the two products of the first and of the second element are put together.
+    pub(super) fn signs(&self) -> (Alu, Alu) {
+        if self.backward { (Alu::Add, Alu::Subtract) } else { (Alu::Subtract, Alu::Add) }
+    }
+}
+
 /// Rotates each pair `(x1, x2)` of `x[head, s, ..]` to `(x1 · cos - x2 · sin, x2 · cos + x1 · sin)`, the angles' `cos` and `sin`
 /// being `[s, d / 2]`. In f32, rounded once.
 #[nki::kernel]
@@ -44,7 +51,7 @@ pub fn rope<T: Float>(nc: Nc, x: Hbm<T>, cos: Hbm<T>, sin: Hbm<T>, cfg: RopeConf
     ensure!(nc, d % 2 == 0, "{d} elements do not form pairs");
     ensure!(nc, angles == ([length, d / 2], [length, d / 2]));
     let out = nc.hbm([heads, length, d]);
-    let (minus, plus) = if cfg.backward { (Alu::Add, Alu::Subtract) } else { (Alu::Subtract, Alu::Add) };
+    let (minus, plus) = cfg.signs();
     for s in nc.tiles(length, 128) {
         let cos = nc.load(cos.at((s, ..)));
         let sin = nc.load(sin.at((s, ..)));
@@ -62,7 +69,7 @@ pub fn rope<T: Float>(nc: Nc, x: Hbm<T>, cos: Hbm<T>, sin: Hbm<T>, cfg: RopeConf
 
 /// `a · b` in f32.
 #[nki::kernel]
-fn times<T: Float>(nc: Nc, a: Tile<T>, b: Tile<T>) -> Tile<f32> {
+pub(super) fn times<T: Float>(nc: Nc, a: Tile<T>, b: Tile<T>) -> Tile<f32> {
     let product = nc.sbuf::<f32>(a.shape());
     nc.tensor_tensor(product, a, b, Alu::Multiply);
     product

@@ -1,4 +1,4 @@
-//! `rope`: rotary position embedding. See `DESIGN.md`.
+//! `rope`, `rope_columns`, `rope_pair`: rotary position embedding. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::Tensor;
@@ -13,9 +13,11 @@
 //! ```
 
 mod kernel;
+mod layouts;
 pub mod reference;
 
 pub use kernel::{Pairs, RopeConfig, rope};
+pub use layouts::{RopePairConfig, rope_columns, rope_pair};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -60,6 +62,89 @@ fn cases() -> Vec<Case> {
         }
         let back = Case::dims(&[("heads", 2), ("length", 5), ("d", 64), ("half", 32)]);
         all.push(back.arg("pairs", pairs).arg("backward", "true"));
+    }
+    all
+}
+
+/// What `rope_columns` promises.
+pub static COLUMNS_CONTRACT: Contract = Contract {
+    kernel: rope_columns::INFO,
+    dims: &[("d", 64), ("half", 32), ("batch", 1), ("heads", 4), ("length", 128)],
+    tensors: &[
+        TensorRule::new("x", &["d", "batch", "heads", "length"]),
+        TensorRule::new("cos", &["half", "batch", "length"]),
+        TensorRule::new("sin", &["half", "batch", "length"]),
+    ],
+    results: &[ResultRule { name: "out", shape: &["d", "batch", "heads", "length"] }],
+    reference: |i| {
+        let [d, batch, heads, length] = ["d", "batch", "heads", "length"].map(|n| i.dim(n));
+        let (x, cos, sin) = (i.tensor("x"), i.tensor("cos"), i.tensor("sin"));
+        let sign = if i.value("backward") { -1.0 } else { 1.0 };
+        let columns = heads * length;
+        let mut out = vec![0.0; x.len()];
+        for b in 0..batch {
+            for c in 0..columns {
+                let at = |e: usize| (e * batch + b) * columns + c;
+                let angle = |e: usize| (e * batch + b) * length + c % length;
+                let row: Vec<f64> = (0..d).map(|e| x[at(e)]).collect();
+                let of = |t: &[f64], by: f64| -> Vec<f64> { (0..d / 2).map(|e| by * t[angle(e)]).collect() };
+                let turned = reference::rope(&row, &of(cos, 1.0), &of(sin, sign), 1, d, i.value("pairs"));
+                turned.into_iter().enumerate().for_each(|(e, y)| out[at(e)] = y);
+            }
+        }
+        vec![out]
+    },
+    cases: columns_cases,
+    flops: |i| 3 * i.tensor("x").len() as u64,
+    ..CONTRACT
+};
+nki::contract!(COLUMNS_CONTRACT);
+
+fn columns_cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for pairs in ["halves", "neighbours"] {
+        for (d, batch, heads, length) in [(2, 1, 1, 1), (64, 2, 5, 46), (128, 1, 2, 1025), (250, 3, 1, 7)] {
+            let dims = [("d", d), ("half", d / 2), ("batch", batch), ("heads", heads), ("length", length)];
+            let case = Case::dims(&dims).arg("pairs", pairs);
+            all.push(case.clone());
+            all.push(case.arg("backward", "true"));
+        }
+    }
+    all
+}
+
+/// What `rope_pair` promises.
+pub static PAIR_CONTRACT: Contract = Contract {
+    kernel: rope_pair::INFO,
+    dims: &[("batch", 1), ("heads", 4), ("kv_heads", 2), ("length", 128), ("d", 64)],
+    tensors: &[
+        TensorRule::new("q", &["batch", "heads", "length", "d"]),
+        TensorRule::new("k", &["batch", "kv_heads", "length", "d"]),
+        TensorRule::new("cos", &["batch", "length", "d"]),
+        TensorRule::new("sin", &["batch", "length", "d"]),
+    ],
+    results: &[
+        ResultRule { name: "q", shape: &["batch", "heads", "length", "d"] },
+        ResultRule { name: "k", shape: &["batch", "kv_heads", "length", "d"] },
+    ],
+    reference: |i| {
+        let one = |x, heads| {
+            let shape = [i.dim("batch"), i.dim(heads), i.dim("length"), i.dim("d")];
+            reference::rope_pair(i.tensor(x), i.tensor("cos"), i.tensor("sin"), shape, i.value("backward"))
+        };
+        vec![one("q", "heads"), one("k", "kv_heads")]
+    },
+    cases: pair_cases,
+    flops: |i| 3 * (i.tensor("q").len() + i.tensor("k").len()) as u64,
+    ..CONTRACT
+};
+nki::contract!(PAIR_CONTRACT);
+
+fn pair_cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for (batch, heads, kv_heads, length, d) in [(1, 1, 1, 1, 2), (2, 5, 1, 46, 64), (1, 3, 3, 129, 88)] {
+        let dims = [("batch", batch), ("heads", heads), ("kv_heads", kv_heads), ("length", length), ("d", d)];
+        all.extend(["false", "true"].map(|b| Case::dims(&dims).arg("backward", b)));
     }
     all
 }
