@@ -6,7 +6,7 @@ use nki::check::gate;
 use nki::ir::Diagnostics;
 use nki::prelude::*;
 use nki::sim::{Constants, Mode, SimOptions, SimReport};
-use nki_kernels::{add, attention, attention_decode, matmul, qkv, rmsnorm, softmax};
+use nki_kernels::{add, attention, attention_decode, matmul, qkv, rmsnorm, rope, softmax};
 
 fn simulate(kernel: Specialization) -> SimReport {
     let kernel = kernel.trace().unwrap().kernel;
@@ -100,6 +100,16 @@ fn prefill_attention_keeps_the_busiest_engine_busy() {
     let report = simulate(spec);
     let busiest = report.engines.iter().map(|e| e.busy_ns).fold(0.0, f64::max);
     at_least(0.70, &report, busiest);
+}
+
+/// 32 heads of 2048 tokens: three passes of the vector engine over every element.
+#[test]
+fn rotation_keeps_the_vector_engine_busy() {
+    let angles = [2048, 64];
+    let spec = rope::rope::specialize::<nki::bf16>([32, 2048, 128], angles, angles, Default::default());
+    let report = simulate(spec);
+    let busiest = report.engines.iter().map(|e| e.busy_ns).fold(0.0, f64::max);
+    at_least(0.95, &report, busiest);
 }
 
 #[test]

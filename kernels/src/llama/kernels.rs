@@ -12,7 +12,6 @@ use crate::mlp::{MlpConfig, mlp};
 use crate::projection::{ProjectionConfig, projection};
 use crate::qkv::{QkvConfig, qkv};
 use crate::rmsnorm::{RmsNormConfig, rmsnorm};
-use crate::rope::Pairs;
 use nki::ir::{Code, DType, Diagnostic, Diagnostics};
 use nki::{Float, HostElem, Specialization, bf16, f16};
 
@@ -138,7 +137,7 @@ fn of<T: Float + HostElem>(c: &LlamaConfig, step: Step, slots: usize) -> Kernels
         }
     };
     let weight = [c.hidden, c.heads + 2 * c.kv_heads, c.d];
-    let heads = QkvConfig { kv_heads: c.kv_heads, eps: c.eps, pairs: Pairs::Halves };
+    let heads = QkvConfig { kv_heads: c.kv_heads, eps: c.eps, ..Default::default() };
     let joined = c.heads * c.d;
     let wide = [c.hidden, c.inner];
     let down = [c.inner, c.hidden];

@@ -8,6 +8,31 @@ use nki::prelude::*;
 use nki::space::OnChip;
 use std::ops::Range;
 
+/// The order of a result's axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
+pub enum Layout {
+    /// `[tokens, heads, d]`: a row of all heads for each token.
+    Tokens,
+    /// `[heads, tokens, d]`.
+    Heads,
+    /// `[heads, d, tokens]`: written element by element.
+    Columns,
+}
+
+impl Layout {
+    /// A result of `n` heads, and the view of it that is `[tokens, n, d]`.
+    #[track_caller]
+    fn result<T: Float>(self, nc: Nc, tokens: usize, n: usize, d: usize) -> (Hbm<T>, Hbm<T>) {
+        let (shape, order) = match self {
+            Layout::Tokens => ([tokens, n, d], [0, 1, 2]),
+            Layout::Heads => ([n, tokens, d], [1, 0, 2]),
+            Layout::Columns => ([n, d, tokens], [2, 0, 1]),
+        };
+        let out = nc.hbm(shape);
+        (out, if self == Layout::Tokens { out } else { out.permute(&order) })
+    }
+}
+
 /// How `qkv` reads its weight, and what it does besides the product.
 #[derive(Clone, Debug, KernelConfig)]
 pub struct QkvConfig {
@@ -20,12 +45,16 @@ pub struct QkvConfig {
     /// Which elements of a head form the pairs that `cos` and `sin` rotate.
     #[config(default = Pairs::Halves)]
     pub pairs: Pairs,
+    /// The order of the results' axes.
+    #[config(default = Layout::Tokens)]
+    pub layout: Layout,
 }
 
 /// `y = norm(x) · weight + bias`, cut into heads: queries, keys and values.
 ///
 /// `x` is `[tokens, hidden]`; `weight` `[hidden, slots, d]`, its slots being the heads of queries, then `kv_heads` of keys, then as
-/// many of values; `bias` `[slots, d]`. The results are `[tokens, heads, d]` and twice `[tokens, kv_heads, d]`.
+/// many of values; `bias` `[slots, d]`. The results are `[tokens, heads, d]` and twice `[tokens, kv_heads, d]`, or
+/// as `layout` says.
 ///
 /// Where they are given: `gamma`, `[hidden]`, normalises `x` by the root of its mean square first; `q_gain` and `k_gain`, `[d]`, do
 /// the same to every head of queries or keys; `cos` and `sin`, `[tokens, d / 2]`, then rotate queries and keys. Sums and all that
@@ -64,7 +93,9 @@ pub fn qkv<T: Float>(
         ensure!(nc, shape == [slots, d]);
     }
     let heads = slots - 2 * cfg.kv_heads;
-    let [q, k, v] = [heads, cfg.kv_heads, cfg.kv_heads].map(|n| nc.hbm([tokens, n, d]));
+    let all = [heads, cfg.kv_heads, cfg.kv_heads].map(|n| cfg.layout.result(nc, tokens, n, d));
+    let results = (all[0].0, all[1].0, all[2].0);
+    let [q, k, v] = all.map(|(_, view)| view);
     let part = |first, n, out, gain, rotated| Part { first, heads: n, out, gain, rotated };
     // Values come last: nothing is left to do with the last product.
     let parts = [
@@ -82,7 +113,7 @@ pub fn qkv<T: Float>(
         After { bias, gain: gains[p], eps: cfg.eps, pairs: cfg.pairs }
     };
     if tokens == 0 {
-        return (q, k, v);
+        return results;
     }
     if tokens <= 128 && hidden % 128 == 0 {
         let angles = cos.zip(sin).map(|(cos, sin)| (nc.load(cos), nc.load(sin)));
@@ -101,7 +132,7 @@ pub fn qkv<T: Float>(
                 }
             }
         }
-        return (q, k, v);
+        return results;
     }
     for t in nc.tiles(tokens, if hidden * size_of::<T>() <= 8192 { 512 } else { 256 }) {
         let x_t = many(nc, x.at((t, ..)), gamma, cfg.eps);
@@ -120,7 +151,7 @@ pub fn qkv<T: Float>(
             }
         }
     }
-    (q, k, v)
+    results
 }
 
 /// Queries, keys or values.

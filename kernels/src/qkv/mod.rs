@@ -21,7 +21,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{QkvConfig, qkv};
+pub use kernel::{Layout, QkvConfig, qkv};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -86,7 +86,23 @@ fn layer(i: &Inputs) -> reference::Layer<'_> {
 }
 
 fn reference(i: &Inputs) -> Vec<Vec<f64>> {
-    reference::qkv(i.tensor("x"), i.dim("tokens"), &layer(i))
+    let (l, tokens) = (layer(i), i.dim("tokens"));
+    let parts = reference::qkv(i.tensor("x"), tokens, &l).into_iter();
+    parts
+        .zip([l.heads, l.kv_heads, l.kv_heads])
+        .map(|(y, n)| laid_out(&y, n, l.d, i.value("layout")))
+        .collect()
+}
+
+/// `[tokens, n, d]` in another order.
+fn laid_out(y: &[f64], n: usize, d: usize, layout: Layout) -> Vec<f64> {
+    let tokens = y.len() / (n * d);
+    let from = |i: usize| match layout {
+        Layout::Tokens => i,
+        Layout::Heads => (i / d % tokens * n + i / d / tokens) * d + i % d,
+        Layout::Columns => (i % tokens * n + i / tokens / d) * d + i / tokens % d,
+    };
+    (0..y.len()).map(|i| y[from(i)]).collect()
 }
 
 /// The size of what each result adds up: the root of the sum of the terms' squares, where it is largest.
@@ -148,6 +164,10 @@ fn cases() -> Vec<Case> {
         let c = rotated(case(tokens, 256, 9, 3, 64)).arg("q_gain", "uniform(0.5,2)");
         all.push(c.clone().arg("k_gain", "uniform(0.5,2)"));
         all.push(c.arg("bias", "normal").arg("gamma", "normal").arg("eps", "0.5"));
+    }
+    for layout in ["heads", "columns"] {
+        all.push(rotated(case(9, 128, 3, 2, 16)).arg("layout", layout));
+        all.push(case(131, 70, 3, 1, 24).arg("layout", layout));
     }
     // More columns than the banks of one pass hold.
     all.push(rotated(case(2, 256, 18, 1, 128)).arg("gamma", "normal"));
