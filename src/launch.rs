@@ -143,6 +143,8 @@ pub struct Specialization {
     body: Body,
     schedule: Schedule,
     program: Option<(usize, usize)>,
+    /// Both programs of the grid run.
+    together: bool,
     place: Place,
 }
 
@@ -184,7 +186,7 @@ impl Launcher {
             body(nc, handles).__views(&mut out);
             out
         });
-        Specialization { info, params, body, schedule: Schedule::default(), program: None, place }
+        Specialization { info, params, body, schedule: Schedule::default(), program: None, together: false, place }
     }
 }
 
@@ -216,14 +218,44 @@ impl Specialization {
         self.info
     }
     /// Specialises the body for program instance `id` of `n` (isa.md 11.4): [`Nc::program_id`] and [`Nc::num_programs`] give
-    /// these. Two programs are traced and taken through the gate one by one; running them together is not implemented
-    /// (`nki::limit`).
+    /// these. One of two programs can be traced, verified and compiled for the device; only both together can run.
     pub fn program(mut self, id: usize, n: usize) -> Self {
-        self.program = Some((id, n));
+        (self.program, self.together) = (Some((id, n)), false);
+        self
+    }
+    /// Launches `n` program instances, 1 or 2 (isa.md 11.4; trn2 and later for 2): two cores that act as one. The body is
+    /// specialised for each; they run at the same time, share the tensors of the signature, and meet in
+    /// [`Nc::core_barrier`] and [`Nc::sendrecv`]. What either has written of a result is in the result; two programs that
+    /// write the same byte differently between two barriers are a race (`nki::race`).
+    ///
+    /// ```
+    /// # use nki::prelude::*;
+    /// /// Each program copies its half of the rows.
+    /// #[nki::kernel]
+    /// fn halves(nc: Nc, x: Hbm<f32>) -> Hbm<f32> {
+    ///     let out = nc.hbm(x.shape());
+    ///     let rows = x.shape()[0] / nc.num_programs();
+    ///     let mine = nc.program_id(0) * rows..(nc.program_id(0) + 1) * rows;
+    ///     nc.store(out.at((mine.clone(), ..)), nc.load(x.at((mine, ..))));
+    ///     out
+    /// }
+    /// # fn main() {
+    /// let x = nki::ir::Tensor::from_f32(&[4, 1], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    /// let result = halves::specialize(&x).programs(2).run(nki::Mode::Sim, Target::Trn2).unwrap();
+    /// assert_eq!(result[0], x);
+    /// # }
+    /// ```
+    pub fn programs(mut self, n: usize) -> Self {
+        (self.program, self.together) = (Some((0, n)), true);
         self
     }
     pub(crate) fn grid(&self) -> Option<(usize, usize)> {
         self.program
+    }
+    /// The specialisations of both programs of a grid that runs.
+    pub(crate) fn pair(&self) -> Option<[Specialization; 2]> {
+        let both = self.together && self.program == Some((0, 2));
+        both.then(|| [self.clone().program(0, 2), self.clone().program(1, 2)])
     }
     /// Applies a schedule.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
@@ -265,7 +297,7 @@ impl Specialization {
     ) -> Result<(Session, Returned), Diagnostics> {
         let id = trace::new_id();
         let mut session = Session::new(id, self.info);
-        session.program = self.program;
+        session.set_program(self.program);
         if let Some((id, n)) = self.program.filter(|(id, n)| !(1..=2).contains(n) || id >= n) {
             let d = error(Code::Parameter, format!("program {id} of {n}"));
             return Err(d.help("a grid has 1 or 2 programs, numbered from 0").into());

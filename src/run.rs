@@ -8,6 +8,8 @@ use nki_sim::{SimOptions, SimReport};
 use std::fmt;
 use std::str::FromStr;
 
+mod programs;
+
 /// How a kernel runs. All agree: eager, interpreter and simulator bit for bit, the host within a stated bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
@@ -70,6 +72,7 @@ enum How {
     #[cfg(feature = "jit")]
     Host(Box<nki_backend::host::HostKernel>),
     Sim(Box<nki_sim::VerifiedProgram>),
+    Programs(Box<programs::Pair>),
 }
 
 /// What a run gives: the tensors that the body returned, in its order, then the `#[inout]` arguments it did not return.
@@ -121,10 +124,13 @@ impl Specialization {
     /// # Errors
     /// Those of [`verify`](Specialization::verify), and what the backend of the mode cannot compile.
     pub fn compile(&self, mode: Mode, target: Target) -> Result<Executable, Diagnostics> {
+        if let Some(pair) = self.pair() {
+            return programs::compile(&pair, mode, target);
+        }
         let gated = self.gate(target)?;
-        if self.grid().is_some_and(|g| g.1 > 1) {
-            let d = error(Code::Limit, "two programs that run together are not implemented");
-            return Err(d.help("run a kernel of one program").into());
+        if let Some((id, n)) = self.grid().filter(|g| g.1 > 1) {
+            let d = error(Code::Parameter, format!("program {id} of {n} does not run alone"));
+            return Err(d.help("run both: `.programs(2)`").into());
         }
         gated.executable(self, mode)
     }
@@ -222,6 +228,7 @@ impl Executable {
     pub fn run(&self, inputs: &[Tensor]) -> Result<Results, Diagnostics> {
         let mut warnings = self.warnings.clone();
         let outputs = match &self.how {
+            How::Programs(pair) => return pair.run(inputs, |program| program.run(inputs)),
             How::Eager(s) => {
                 let outcome = s.run_eagerly(self.target, inputs)?;
                 warnings.extend(outcome.warnings);
@@ -247,6 +254,9 @@ impl Executable {
     /// # Errors
     /// As [`run`](Executable::run); `nki::argument` if the kernel was compiled for another mode.
     pub fn simulate(&self, inputs: &[Tensor], options: &SimOptions) -> Result<Results, Diagnostics> {
+        if let How::Programs(pair) = &self.how {
+            return pair.run(inputs, |program| program.simulate(inputs, options));
+        }
         let How::Sim(program) = &self.how else {
             let message =
                 format!("a kernel compiled for {} does not run on the simulated machine", self.mode);

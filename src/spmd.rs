@@ -2,11 +2,21 @@
 //! known while tracing.
 
 use crate::elem::Elem;
+use crate::isa::{Inst, kinds};
 use crate::nc::Nc;
 use crate::tensor::{Hbm, Tile};
 use crate::trace::{self, error};
-use nki_ir::Code;
+use nki_ir::entity::Entity;
+use nki_ir::kernel::Attr;
+use nki_ir::{Code, Op};
 use std::panic::Location;
+
+kinds! {
+    /// [`Nc::core_barrier`].
+    CoreBarrier;
+    /// [`Nc::sendrecv`].
+    Sendrecv;
+}
 
 impl Nc {
     /// The number of this program instance, `0..num_programs`. `axis` is 0: grids have one axis.
@@ -32,29 +42,44 @@ impl Nc {
         trace::with(self.trace, place, |s| s.program.unwrap_or((0, 1)))
     }
 
-    /// Both programs of a logical core wait for each other (isa.md 9.8.1). Not implemented: ends the trace with `nki::limit`.
+    /// Both programs of a logical core wait for each other (isa.md 9.8.1); afterwards both see what either has written to
+    /// `data`, an output or `#[inout]` tensor. Launch with [`programs(2)`](crate::Specialization::programs). From trn2 on.
     #[track_caller]
-    pub fn core_barrier<T: Elem>(self, data: Hbm<T>) {
+    pub fn core_barrier<T: Elem>(self, data: Hbm<T>) -> Inst<CoreBarrier> {
         let place = Location::caller();
-        trace::same(self.trace, data.trace, place);
-        self.two_cores("core_barrier", place)
+        let operand = data.operand(self.trace, place);
+        let buffer = operand.view().map_or(-1, |v| v.buf.index() as i64);
+        Inst::start(self, Op::CoreBarrier, place).operand("data", operand).attr("buffer", Attr::Int(buffer))
     }
-    /// Exchanges tiles between the programs of a logical core (isa.md 9.8.2). Not implemented: ends the trace with
-    /// `nki::limit`.
+    /// Exchanges tiles between the programs of a logical core (isa.md 9.8.2): `src` goes to `dst` of program `send_to_rank`,
+    /// and `dst` receives from program `recv_from_rank`. Calls of both programs meet in program order; the GpSimd engine
+    /// waits meanwhile. From trn2 on.
     #[track_caller]
-    pub fn sendrecv<T: Elem>(self, dst: Tile<T>, src: Tile<T>, send_to_rank: usize, recv_from_rank: usize) {
+    pub fn sendrecv<T: Elem>(
+        self,
+        dst: Tile<T>,
+        src: Tile<T>,
+        send_to_rank: usize,
+        recv_from_rank: usize,
+    ) -> Inst<Sendrecv> {
         let place = Location::caller();
-        trace::same(self.trace, dst.trace, place);
-        trace::same(self.trace, src.trace, place);
-        if send_to_rank > 1 || recv_from_rank > 1 {
-            let d = error(Code::Parameter, format!("ranks {send_to_rank} and {recv_from_rank}"));
-            trace::fail(self.trace, place, d.help("the ranks of a logical core are 0 and 1"));
-        }
-        self.two_cores("sendrecv", place)
+        Inst::start(self, Op::Sendrecv, place)
+            .operand("dst", dst.operand(self.trace, place))
+            .operand("src", src.operand(self.trace, place))
+            .attr("send_to_rank", Attr::Int(send_to_rank as i64))
+            .attr("recv_from_rank", Attr::Int(recv_from_rank as i64))
     }
-    fn two_cores(self, what: &str, place: trace::Place) -> ! {
-        let d = error(Code::Limit, format!("{what}: two cores that run together are not implemented"))
-            .help("specialise one program at a time with `Specialization::program`, without communication");
-        trace::fail(self.trace, place, d)
+}
+
+impl Inst<Sendrecv> {
+    /// Exchanges with this number belong together: both programs give the same. 0 without it.
+    #[track_caller]
+    pub fn pipe_id(self, id: usize) -> Self {
+        self.attr("pipe_id", Attr::Int(id as i64))
+    }
+    /// Moves small tiles by GpSimd's own DMA instead of the DMA engines: up to 256 elements a partition.
+    #[track_caller]
+    pub fn gpsimd_dma(self) -> Self {
+        self.flag("gpsimd_dma", true)
     }
 }

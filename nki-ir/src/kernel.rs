@@ -278,6 +278,8 @@ pub struct Kernel {
     pub loops: Table<Loop, LoopData>,
     pub regions: Table<Region, RegionData>,
     pub body: Region,
+    /// Which of how many program instances that run together (isa.md 11.4).
+    pub program: Option<(u32, u32)>,
     pub locs: LocTable,
 }
 
@@ -295,6 +297,7 @@ impl Kernel {
             loops: Table::default(),
             regions,
             body,
+            program: None,
             locs: LocTable::default(),
         }
     }

@@ -19,6 +19,7 @@ pub mod interp;
 pub mod kernel;
 pub mod loc;
 pub mod op;
+pub mod peer;
 pub mod print;
 pub mod sem;
 pub mod target;

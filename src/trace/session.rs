@@ -71,6 +71,12 @@ enum Named {
 }
 
 impl Session {
+    /// Specialises for a program of a grid.
+    pub(crate) fn set_program(&mut self, program: Option<(usize, usize)>) {
+        self.program = program;
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.builder.kernel_mut().program = program.map(|(id, n)| (small(id), small(n)));
+    }
     pub fn new(id: TraceId, info: &'static KernelInfo) -> Self {
         Session {
             id,

@@ -19,8 +19,8 @@ pub fn is_parallel(kernel: &Kernel, l: Loop) -> bool {
     let mut written = vec![false; kernel.bufs.len()];
     let continued = kernel.insts.values().any(goes_on);
     for inst in &content.insts {
-        // Prints keep their order.
-        if carries(inst, continued) || inst.op == Op::DevicePrint {
+        // Prints keep their order, and so does what two programs do together.
+        if carries(inst, continued) || matches!(inst.op, Op::DevicePrint | Op::CoreBarrier | Op::Sendrecv) {
             return false;
         }
         for (spec, operand) in inst.op.row().operands.iter().zip(&inst.operands) {

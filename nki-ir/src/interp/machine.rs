@@ -81,8 +81,10 @@ impl Machine {
         let Some(data) = kernel.bufs.get(buf) else { return Ok(()) };
         let len = data.row_bytes().saturating_mul(data.partitions().into());
         let recycled = self.recycled.get_mut(&(len as usize)).and_then(Vec::pop).unwrap_or_default();
-        // In strict mode nobody can see unwritten bytes of a private buffer.
-        let visible = self.uninitialized == Uninitialized::Warn || data.kind != BufKind::Private;
+        // In strict mode nobody can see unwritten bytes of a tile. A tensor may still become an output.
+        let visible = self.uninitialized == Uninitialized::Warn
+            || data.kind != BufKind::Private
+            || data.space == crate::Space::Hbm;
         let Some(mut storage) = Storage::fresh(data, recycled, visible) else {
             let message = format!("no memory for the {len} bytes of `{}`", data.name);
             return Err(Box::new(Diagnostic::error(Code::Limit, message).at(&kernel.locs, data.loc)));

@@ -76,5 +76,10 @@ impl Default for GenOptions {
 
 /// A valid kernel.
 pub fn generate(seed: u64, options: &GenOptions) -> Kernel {
-    Gen::new(seed, options).kernel()
+    Gen::new(&format!("generated_{seed}"), Rng::new(seed), options).kernel()
+}
+
+/// A valid kernel whose choices are the bytes of `choices`, for fuzzers.
+pub fn generate_from(choices: &[u8], options: &GenOptions) -> Kernel {
+    Gen::new("generated", Rng::from_bytes(choices), options).kernel()
 }

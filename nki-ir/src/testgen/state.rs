@@ -77,12 +77,12 @@ pub struct Gen<'o> {
 }
 
 impl<'o> Gen<'o> {
-    pub fn new(seed: u64, o: &'o GenOptions) -> Self {
-        let mut b = Builder::new(&format!("generated_{seed}"));
+    pub fn new(name: &str, rng: Rng, o: &'o GenOptions) -> Self {
+        let mut b = Builder::new(name);
         let frame = b.kernel_mut().locs.frame("generated", None);
         Gen {
             o,
-            rng: Rng::new(seed),
+            rng,
             b,
             tiles: Vec::new(),
             scopes: vec![Vec::new()],

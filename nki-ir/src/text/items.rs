@@ -28,6 +28,11 @@ impl Parser<'_> {
         self.builder.kernel_mut().name = name;
         self.punct("(")?;
         self.list(")", |p| p.param())?;
+        if self.eat_word("program") {
+            let id = self.int("the number of a program")?;
+            self.word("of")?;
+            self.builder.kernel_mut().program = Some((id, self.int("a number of programs")?));
+        }
         let open = self.token.pos;
         self.punct("{")?;
         self.body(open)

@@ -32,7 +32,7 @@
 //!
 //! ```text
 //! file      = "nki-ir 1" kernel [locations]
-//! kernel    = "kernel" @name "(" param,.. ")" "{" {statement} "}"
+//! kernel    = "kernel" @name "(" param,.. ")" ["program" int "of" int] "{" {statement} "}"
 //! param     = %name ":" ("in" | "out" | "inout") buffer [loc]
 //! buffer    = space "<" dtype "," "[" int,.. "]" ">" ["at" "(" partition "," byte ")"] ["buffers" int]
 //!             ["queue" int] ["after" %name]

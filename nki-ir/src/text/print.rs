@@ -60,7 +60,11 @@ impl<'k> Printer<'k> {
             self.trailer(&mut out, data.loc);
             out.push_str(",\n");
         }
-        out.push_str(") {\n");
+        out.push(')');
+        if let Some((id, n)) = self.kernel.program {
+            let _ = write!(out, " program {id} of {n}");
+        }
+        out.push_str(" {\n");
         for (reg, RegData { dtype, loc, .. }) in self.kernel.regs.iter() {
             let _ = write!(out, "  reg {}: {dtype}", self.names.reg(reg));
             self.trailer(&mut out, *loc);

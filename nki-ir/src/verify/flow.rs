@@ -262,6 +262,10 @@ impl<'a> Flow<'a> {
                 !written
             });
             let Some(byte) = missing else { continue };
+            // The other program writes the rest.
+            if self.kernel.program.is_some_and(|(_, n)| n > 1) {
+                continue;
+            }
             let nothing = !map.any(&whole(buf), |_, _, written| written);
             let message = if nothing {
                 format!("output `{}` is never written", buf.name)

@@ -35,6 +35,7 @@ mod bounds;
 mod capacity;
 mod columns;
 mod context;
+mod cores;
 mod dma;
 pub mod flat;
 mod flow;
@@ -260,5 +261,9 @@ fn rules_of(op: Op) -> fn(&Cx) {
 
         // debug.rs
         Op::DevicePrint | Op::DeviceAssert => generic::nothing_more,
+
+        // cores.rs
+        Op::CoreBarrier => cores::core_barrier,
+        Op::Sendrecv => cores::sendrecv,
     }
 }

@@ -334,6 +334,15 @@ rules! {
     DT_INDEX_TARGET = "9.6.2/4", Target, "indirect transposes need trn2 or later";
     DT_SKIP = "9.6.2/5", Parameter, "oob_mode skip needs a dynamic source";
 
+    CB_SHARED = "9.8.1/1", Memory, "a barrier orders the accesses to a whole tensor that both programs see: an output or inout";
+    CB_CORES = "9.8.1/2", Parameter, "the cores of a logical core are (0, 1)";
+    CB_PROGRAMS = "9.8.1/3", Parameter, "a barrier is between the two programs of a logical core";
+    CB_BUFFER = "9.8.1/5", Form, "`buffer` is the number of the barrier's tensor in the kernel";
+    SEND_ALIKE = "9.8.2/1", Shape, "what is sent and what is received have one dtype and shape, in SBUF";
+    SEND_RANK = "9.8.2/2", Parameter, "the ranks of a logical core are 0 and 1";
+    SEND_SIZE = "9.8.2/3", Parameter,
+        "GpSimd's own DMA exchanges up to 1024 bytes a partition of 32-bit elements, 512 of 16-bit, 256 of 8-bit";
+    SEND_PROGRAMS = "9.8.2/4", Parameter, "tiles are exchanged by the two programs of a logical core";
     DC_COUNT = "9.6.3/1", Shape, "every source of dma_compute has as many elements as the destination";
     DC_OP = "9.6.3/2", Operator, "the DMA engines add";
     DC_SCALES = "9.6.3/2", Parameter, "the DMA engines do not scale: scales is 1.0";
@@ -396,6 +405,8 @@ pub static COVERED: &[(&str, &str)] = &[
 pub static NOT_CHECKED: &[(&str, &str)] = &[
     ("G18", "shapes, patterns, axes and tile positions are numbers by the types of the IR"),
     ("9.4.3/3", "on_false_value is a float32 by the type of its attribute"),
+    ("9.8.1/4", "where the other program waits shows when both run: nki::deadlock in every mode"),
+    ("9.8.2/5", "what the other program sends shows when both run: nki::deadlock in every mode"),
 ];
 
 /// The numbered checks of a section of isa.md in their order, each with the rule that reports it; `None` for what is not

@@ -7,8 +7,9 @@ use crate::code::Regs;
 use crate::cost::{Ps, ps};
 use crate::program::{Access, MKind, MOperand, STREAM_ENGINES};
 use crate::trace::Issued;
-use nki_ir::diag::Diagnostics;
+use nki_ir::diag::{Diagnostic, Diagnostics};
 use nki_ir::kernel::Space;
+use nki_ir::op::TimingClass;
 use nki_ir::target::{PSUM_BANK_BYTES, PSUM_BANKS};
 use std::collections::VecDeque;
 
@@ -119,7 +120,21 @@ impl Machine<'_> {
         let (granted, holder) = self.lock_free(locks, s, request);
         let idle = request > free;
         let (extra, reason) = self.preparation(s, info, idle);
-        let issue = self.occupy(s, info, granted + extra);
+        let mut issue = self.occupy(s, info, granted + extra);
+        let meets = self.meets(inst);
+        if meets {
+            // The other program may come later; its data is here when both have come.
+            nki_ir::peer::arrive(issue.visible);
+            match self.data {
+                Some(_) => self.effect(s, inst)?,
+                None => nki_ir::peer::wait().map_err(|f| {
+                    let at = (&self.flat.header.locs, self.flat.loc(inst));
+                    Diagnostic::error(f.code, f.message).at(at.0, at.1)
+                })?,
+            }
+            let met = nki_ir::peer::met().max(issue.visible);
+            (issue.released, issue.visible) = (met, met);
+        }
         for lock in (0..LOCKS as u32).filter(|l| locks >> l & 1 == 1) {
             self.locks[lock as usize] = (issue.released, s as u8);
         }
@@ -128,9 +143,8 @@ impl Machine<'_> {
             self.paths[s].sbuf_busy = (issue.at, issue.released);
         }
 
-        let resolved = self.prepare(s, inst)?;
-        if let (Some(data), Some(resolved)) = (&mut self.data, &resolved) {
-            data.compute(STREAM_ENGINES[s], inst, resolved, &self.sequencers[s].regs)?;
+        if !meets {
+            self.effect(s, inst)?;
         }
         self.waited(s, inst, since, issue.at, ready);
         self.stall(s, inst, Stall::InFlight, ready.at.max(free).max(since), room);
@@ -164,6 +178,21 @@ impl Machine<'_> {
         }
         self.signal(s, inst, [issue.at, visible], now, event)?;
         Ok(Step::Next(issue.at))
+    }
+
+    /// What the instruction does to the memories.
+    fn effect(&mut self, s: usize, inst: u32) -> Result<(), Diagnostics> {
+        let resolved = self.prepare(s, inst)?;
+        if let (Some(data), Some(resolved)) = (&mut self.data, &resolved) {
+            data.compute(STREAM_ENGINES[s], inst, resolved, &self.sequencers[s].regs)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the instruction waits for the other program of a logical core.
+    fn meets(&self, inst: u32) -> bool {
+        let MKind::Compute { op, .. } = &self.flat.insts[inst as usize].kind else { return false };
+        op.row().timing == TimingClass::Barrier
     }
 
     /// When the data path, or the part of the array that the instruction needs, is free.

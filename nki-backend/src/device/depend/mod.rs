@@ -132,7 +132,7 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
             }
         }
         chains.edges_of(i, &mut found);
-        if matches!(t.op, Op::DevicePrint | Op::DeviceAssert) {
+        if matches!(t.op, Op::DevicePrint | Op::DeviceAssert | Op::CoreBarrier | Op::Sendrecv) {
             if last_told != NONE {
                 found.push(Edge { item: last_told, kind: Kind::Order });
             }

@@ -1,6 +1,7 @@
 //! The rows, a file per engine. Order of operands is NKI's parameter order, destinations first.
 
 mod columns;
+mod cores;
 mod debug;
 mod dma;
 mod gpsimd;
@@ -82,6 +83,10 @@ pub enum Op {
     // debug.rs
     DevicePrint,
     DeviceAssert,
+
+    // cores.rs
+    CoreBarrier,
+    Sendrecv,
 }
 
 const FILES: &[&[OpRow]] = &[
@@ -94,6 +99,7 @@ const FILES: &[&[OpRow]] = &[
     mx::ROWS,
     register::ROWS,
     debug::ROWS,
+    cores::ROWS,
 ];
 
 const COUNT: usize = {

@@ -1,5 +1,6 @@
 //! One function per op. A new op is a row here and a function in the file of its engine.
 
+mod cores;
 mod debug;
 mod dma;
 mod eight;
@@ -91,6 +92,9 @@ static FUNCTIONS: &[(Op, Function)] = &[
     // debug.rs
     (Op::DevicePrint, debug::device_print),
     (Op::DeviceAssert, debug::device_assert),
+    // cores.rs
+    (Op::CoreBarrier, cores::core_barrier),
+    (Op::Sendrecv, cores::sendrecv),
 ];
 
 /// The parts of an operand that an instruction reads or writes.
