@@ -38,6 +38,47 @@ use nki_ir::{Code, Loop};
 use std::panic::Location;
 
 impl Nc {
+    /// Keeps the instructions of `body` in the order of the source (NKI's `no_reorder`, isa.md 11.5): each starts when the one
+    /// before it is complete. Counted loops may be inside, loops and branches on registers not. Tiles made inside exist only
+    /// there.
+    ///
+    /// ```
+    /// # use nki::prelude::*;
+    /// # #[nki::kernel]
+    /// # fn kept(nc: Nc, x: Hbm<f32>) -> Hbm<f32> {
+    /// # let out = nc.hbm(x.shape());
+    /// let y = nc.load(x);
+    /// nc.no_reorder(|| {
+    ///     nc.tensor_scalar(y, y, Alu::Add, 1.0);
+    ///     nc.tensor_scalar(y, y, Alu::Multiply, 2.0);
+    /// });
+    /// # nc.store(out, y);
+    /// # out
+    /// # }
+    /// # fn main() {
+    /// # assert!(kept::specialize([1, 4]).trace().is_ok());
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn no_reorder(self, body: impl FnOnce()) {
+        let place = Location::caller();
+        let (depth, eager) = trace::with(self.trace, place, |s| {
+            s.flush();
+            let depth = s.builder.open_regions().len();
+            let eager = s.begin_turn();
+            if !eager {
+                let loc = s.loc(place);
+                s.builder.begin_no_reorder(loc);
+            }
+            (depth, eager)
+        });
+        body();
+        trace::with(self.trace, place, |s| {
+            s.flush();
+            if eager { s.end_turn(false) } else { s.close_to(depth) }
+        });
+    }
+
     /// A device loop of as many turns as register `n` says: `0..n`. `max` is a promise that bounds, memory and time are
     /// checked with; a larger value ends the run (`nki::runtime_index`). No turn if `n` is 0 or negative.
     #[track_caller]

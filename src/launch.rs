@@ -186,7 +186,15 @@ impl Launcher {
             body(nc, handles).__views(&mut out);
             out
         });
-        Specialization { info, params, body, schedule: Schedule::default(), program: None, together: false, place }
+        Specialization {
+            info,
+            params,
+            body,
+            schedule: Schedule::default(),
+            program: None,
+            together: false,
+            place,
+        }
     }
 }
 

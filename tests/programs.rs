@@ -175,9 +175,13 @@ fn mistakes(nc: Nc, x: Hbm<f32>, which: usize) -> Hbm<f32> {
 fn programs_that_do_not_fit_together_are_errors() {
     let x = floats(&[4, 6], 2);
     for mode in MODES {
-        for (which, code) in
-            [(0, Code::Race), (1, Code::Deadlock), (2, Code::Deadlock), (3, Code::Deadlock), (4, Code::Deadlock)]
-        {
+        for (which, code) in [
+            (0, Code::Race),
+            (1, Code::Deadlock),
+            (2, Code::Deadlock),
+            (3, Code::Deadlock),
+            (4, Code::Deadlock),
+        ] {
             let found = mistakes::specialize(&x, which).programs(2).run(mode, Target::Trn2);
             let found = codes(found.expect_err("the programs do not fit together"));
             assert!(found.contains(&code), "{mode}: mistake {which} gives {found:?}");

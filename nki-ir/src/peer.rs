@@ -216,7 +216,9 @@ pub(crate) fn exchange(tile: Message) -> Result<Vec<u8>, Fault> {
             ));
         }
         if (dtype, parts, row) != (their_dtype, their_parts, their_row) {
-            return fault(format!("a tile {dtype}[{parts}, {row}] meets a tile {their_dtype}[{their_parts}, {their_row}]"));
+            return fault(format!(
+                "a tile {dtype}[{parts}, {row}] meets a tile {their_dtype}[{their_parts}, {their_row}]"
+            ));
         }
         Ok(if recv_from == me { bytes } else { their_bytes })
     })

@@ -59,7 +59,11 @@ pub enum Dynamic {
     /// Row `p` of the view starts at row `index[p]` of the HBM tensor.
     Vector { index: Box<View> },
     /// On-chip gather or scatter of columns by an index tile (gen4).
-    Indirect { index: Box<View> },
+    Indirect {
+        index: Box<View>,
+        /// Elements chosen in each partition.
+        elements: u32,
+    },
 }
 
 /// A view of a buffer.
@@ -81,6 +85,13 @@ impl View {
 
     /// The view's shape. On-chip views have the partition count first.
     pub fn shape(&self, space: Space) -> SmallVec<[u32; 4]> {
+        if let Some(Dynamic::Indirect { elements, .. }) = &self.dynamic {
+            let parts = match &self.index {
+                Index::Slice(axes) => axes.first().map_or(1, |a| a.count),
+                Index::Pattern(p) => p.parts,
+            };
+            return SmallVec::from_slice(&[parts, *elements]);
+        }
         match &self.index {
             Index::Slice(axes) => {
                 let keep = axes.iter().enumerate().filter(|(i, a)| !a.drop || (space.on_chip() && *i == 0));
@@ -93,7 +104,7 @@ impl View {
         }
     }
 
-    /// The linear access pattern. `None` if a stride or offset leaves 64 bits or the slice does not match the buffer's rank.
+    /// The linear access pattern; of columns by an index tile, that of the tile they are chosen from. `None` if a stride or offset leaves 64 bits or the slice does not match the buffer's rank.
     pub fn pattern(&self, buf: &BufData) -> Option<Pattern> {
         let axes = match &self.index {
             Index::Pattern(p) => return Some(p.clone()),
@@ -123,6 +134,16 @@ impl View {
             stride = stride.checked_mul(buf.shape[i].into())?;
         }
         Some(out)
+    }
+}
+
+impl View {
+    /// Elements per partition (HBM: all elements) of the view, whose pattern is `pattern`.
+    pub fn row_elements(&self, pattern: &Pattern) -> u64 {
+        match &self.dynamic {
+            Some(Dynamic::Indirect { elements, .. }) => u64::from(*elements),
+            _ => pattern.elements(),
+        }
     }
 }
 

@@ -125,7 +125,11 @@ pub enum DynamicAccess {
     /// elements); its stride is not used.
     Vector { index: Box<Access>, scale: i64 },
     /// Column gather or scatter on chip (gen4).
-    Indirect { index: Box<Access> },
+    Indirect {
+        index: Box<Access>,
+        /// Elements chosen in each partition.
+        elements: u32,
+    },
 }
 
 /// An operand of a machine instruction.
@@ -138,6 +142,16 @@ pub enum MOperand {
     Imm(f32),
     Int(i64),
     Reg(SeqReg),
+}
+
+impl Access {
+    /// Elements per partition; of columns by an index tile, those that are chosen.
+    pub fn row_elements(&self) -> u64 {
+        match &self.dynamic {
+            Some(DynamicAccess::Indirect { elements, .. }) => u64::from(*elements),
+            _ => self.dims.iter().fold(1u64, |n, d| n.saturating_mul(d.count.into())),
+        }
+    }
 }
 
 /// Waits until the semaphore's value is at least `at_least`.

@@ -28,8 +28,7 @@ pub(super) fn compile(
     let gated = [pair[0].gate(target)?, pair[1].gate(target)?];
     let made = [gated[0].executable(&pair[0], mode)?, gated[1].executable(&pair[1], mode)?];
     let buffers = |i: usize| -> Vec<i64> {
-        let outputs: Vec<i64> =
-            gated[i].verified.kernel().outputs().map(|(b, _)| b.index() as i64).collect();
+        let outputs: Vec<i64> = gated[i].verified.kernel().outputs().map(|(b, _)| b.index() as i64).collect();
         gated[i].results.iter().map(|&r| outputs[r]).collect()
     };
     let (first, second) = (gated[0].verified.kernel(), gated[1].verified.kernel());
@@ -90,7 +89,9 @@ impl Pair {
                 let element = byte / mine.dtype.bytes();
                 let message = format!("both programs write element {element} of `{name}`, different values");
                 let d = error(Code::Race, message).note("isa.md 11.4: programs share HBM without order");
-                return Err(d.help("let each program write its own part, or order them by core_barrier").into());
+                return Err(d
+                    .help("let each program write its own part, or order them by core_barrier")
+                    .into());
             }
         }
         let time = |r: &Results| r.report.as_ref().map(|r| r.nc_latency_ns);

@@ -3,7 +3,7 @@
 use super::record::record;
 use crate::elem::Elem;
 use crate::nc::Nc;
-use crate::space::{DmaOperand, OnChip};
+use crate::space::{DmaOperand, GpSimdOperand, OnChip};
 use crate::tensor::{Hbm, Tensor, Tile};
 use crate::trace::{self, error};
 use nki_ir::Code;
@@ -35,6 +35,56 @@ impl Nc {
             return;
         }
         self.dma_copy(dst, src);
+    }
+
+    /// A fresh SBUF tile with the transpose of a matrix in HBM: `[rows, columns]` becomes `[columns, rows]` in one transfer
+    /// (NKI's `load_transpose2d`, isa.md 9.6.2). Dtypes of 2 or 4 bytes; at most 128 columns.
+    #[track_caller]
+    pub fn load_transpose2d<T: Elem>(self, src: Hbm<T>) -> Tile<T> {
+        let place = Location::caller();
+        let mut shape = src.shape_at(place);
+        shape.reverse();
+        let tile = self.alloc("load_transpose2d", &shape, place);
+        self.dma_transpose(tile, src);
+        tile
+    }
+
+    /// A tensor in HBM that holds `values`, row by row, the same for every program (NKI's `shared_constant`). The kernel writes
+    /// it once: an instruction for each run of equal values, at most 4096; pass larger tables as arguments.
+    #[track_caller]
+    pub fn shared_constant<T: Elem>(self, shape: impl AsRef<[usize]>, values: &[f64]) -> Hbm<T> {
+        /// Most runs of equal values.
+        const RUNS: usize = 4096;
+        /// Elements that fit a partition of every target beside other tiles.
+        const ROW: usize = 4096;
+        let place = Location::caller();
+        let shape = shape.as_ref();
+        let out: Hbm<T> = self.alloc("constant", shape, place);
+        let runs = values.chunk_by(|a, b| a.to_bits() == b.to_bits()).count();
+        let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        if elements != Some(values.len()) || runs > RUNS {
+            let problem = match elements == Some(values.len()) {
+                true => {
+                    error(Code::Limit, format!("a constant of {runs} runs of equal values, more than {RUNS}"))
+                        .help("pass it as an argument of the kernel")
+                }
+                false => error(Code::Shape, format!("{} values for a constant {shape:?}", values.len()))
+                    .help("give as many values as the shape has elements"),
+            };
+            trace::with(self.trace, place, |s| s.report(place, problem));
+            return out;
+        }
+        let flat = out.reshape([1, values.len()]);
+        for (i, part) in values.chunks(ROW).enumerate() {
+            let row: Tile<T> = self.alloc("constant", &[1, part.len()], place);
+            let mut at = 0;
+            for run in part.chunk_by(|a, b| a.to_bits() == b.to_bits()) {
+                self.memset(row.at((.., at..at + run.len())), run[0]);
+                at += run.len();
+            }
+            self.dma_copy(flat.at((.., i * ROW..i * ROW + part.len())), row);
+        }
+        out
     }
 
     /// A fresh SBUF tile filled with `value`, which an integer dtype must represent exactly.
@@ -73,6 +123,19 @@ impl<T: Elem, M: OnChip> Tensor<T, M> {
     pub fn copy(self) -> Tile<T> {
         let v = record(self.trace, Location::caller(), |r| r.copy("copy", self.value(), T::DTYPE));
         Tensor::new(self.trace, v.view)
+    }
+    /// The elements at `indices`, which count in the flattened free dimensions of each partition: `[P, n]` for `[P, n]` indices
+    /// (NKI's `gather_flattened`, isa.md 9.4.6). An index outside ends the run.
+    #[track_caller]
+    pub fn gather_flattened(self, indices: Tile<u32>) -> Tile<T>
+    where
+        M: GpSimdOperand,
+    {
+        let place = Location::caller();
+        let nc = Nc::new(self.trace);
+        let out = nc.alloc("gathered", &indices.shape_at(place), place);
+        nc.nc_n_gather(out, self, indices);
+        out
     }
     /// A fresh SBUF tile of the same shape and dtype, filled with zeros.
     #[track_caller]

@@ -4,7 +4,7 @@ use super::Strided;
 use crate::axes::Axis;
 use crate::elem::{Elem, Int};
 use crate::reg::{DynamicIndex, Position, Start};
-use crate::space::Memory;
+use crate::space::{Memory, OnChip};
 use crate::tensor::{Hbm, Tensor, Tile};
 use crate::trace::{self, error};
 use nki_ir::view::Dynamic;
@@ -154,6 +154,46 @@ impl<T: Elem, M: Memory> Tensor<T, M> {
                     s.report(place, error(Code::DynamicIndex, message).help(help));
                 }
                 None => view.dynamic = dynamic,
+            }
+            s.push_view(view)
+        });
+        Tensor::new(self.trace, view)
+    }
+}
+
+impl<T: Elem, M: OnChip> Tensor<T, M> {
+    /// `num_elem` columns in each partition, at the offsets that an index tile lists (isa.md 3.6; trn3): to gather from, or to
+    /// scatter to. Partitions share their list in groups of 16 (of 32 for operands of the tensor engine); offset `i` of a
+    /// group is at `index[i % 16, i / 16]`. The index has the tile's partitions, a multiple of the group. Offsets count in
+    /// this view's elements of a partition and are checked when the kernel runs.
+    ///
+    /// ```
+    /// # use nki::prelude::*;
+    /// #[nki::kernel]
+    /// fn picked(nc: Nc, x: Hbm<f32>, index: Hbm<u16>) -> Hbm<f32> {
+    ///     let out = nc.hbm([16, 4]);
+    ///     let (x, index, y) = (nc.load(x), nc.load(index), nc.sbuf::<f32>([16, 4]));
+    ///     nc.tensor_copy(y, x.indirect(index, 4));
+    ///     nc.store(out, y);
+    ///     out
+    /// }
+    /// # fn main() {
+    /// # assert!(picked::specialize([16, 64], [16, 1]).verify(Target::Trn3).is_ok());
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn indirect<I: Int>(self, index: Tile<I>, num_elem: usize) -> Tensor<T, M> {
+        let place = Location::caller();
+        trace::same(self.trace, index.trace, place);
+        let view = trace::with(self.trace, place, |s| {
+            let (mut view, index) = (s.view(self.view).clone(), Box::new(s.view(index.view).clone()));
+            let elements = u32::try_from(num_elem).unwrap_or(u32::MAX);
+            match view.dynamic {
+                None => view.dynamic = Some(Dynamic::Indirect { index, elements }),
+                Some(_) => {
+                    let message = format!("view of `{}`: a second dynamic position", s.name_of(self.view));
+                    s.report(place, error(Code::DynamicIndex, message).help("gather in two steps"));
+                }
             }
             s.push_view(view)
         });

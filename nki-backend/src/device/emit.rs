@@ -49,7 +49,7 @@ fn dynamic(kind: IndexKind, index: Access, scale: i64) -> DynamicAccess {
     match kind {
         IndexKind::Scalar | IndexKind::Register(_) => DynamicAccess::Scalar { index, scale },
         IndexKind::Vector => DynamicAccess::Vector { index, scale },
-        IndexKind::Indirect => DynamicAccess::Indirect { index },
+        IndexKind::Indirect(elements) => DynamicAccess::Indirect { index, elements },
     }
 }
 

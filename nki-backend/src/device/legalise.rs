@@ -89,7 +89,8 @@ pub enum IndexKind {
     Register(Reg),
     Scalar,
     Vector,
-    Indirect,
+    /// Columns, with how many are chosen.
+    Indirect(u32),
 }
 
 impl Template {
@@ -235,7 +236,7 @@ fn index_form(kernel: &Kernel, v: &View, d: &Dynamic, loc: Loc) -> Result<IndexF
         }
         Dynamic::Scalar { index, axis } => (index, below(*axis as usize) * size, IndexKind::Scalar),
         Dynamic::Vector { index } => (index, below(0) * size, IndexKind::Vector),
-        Dynamic::Indirect { index } => (index, size, IndexKind::Indirect),
+        Dynamic::Indirect { index, elements } => (index, size, IndexKind::Indirect(*elements)),
     };
     Ok(IndexForm { view: Some(Box::new(view_form(kernel, index, Effect::Read, loc)?)), scale, kind })
 }
@@ -266,6 +267,11 @@ fn engines(kernel: &Kernel, target: Target, data: &InstData, operands: &[Form]) 
 /// scalar engine has, on floats (isa.md 9.3.5; 32-bit integers are exact on the vector engine alone).
 fn movable(data: &InstData, generation: Gen, operands: &[Form]) -> bool {
     let views = || operands.iter().filter_map(Form::view);
+    // Not every engine gathers (isa.md 3.6, 9.3.8).
+    let gathers = |v: &ViewForm| v.index.as_ref().is_some_and(|i| matches!(i.kind, IndexKind::Indirect(_)));
+    if views().any(gathers) {
+        return false;
+    }
     match data.op {
         Op::TensorCopy | Op::Memset => true,
         Op::TensorScalar => {
@@ -307,7 +313,7 @@ fn transfer(kernel: &Kernel, target: Target, t: &Template) -> Result<Transfer, B
     };
     if mode == DgeMode::Unknown {
         let hardware = target.generation() >= Gen::Gen3 && !cast;
-        mode = if kinds().any(|k| matches!(k, IndexKind::Vector | IndexKind::Indirect)) {
+        mode = if kinds().any(|k| matches!(k, IndexKind::Vector | IndexKind::Indirect(_))) {
             DgeMode::Swdge
         } else if kinds().next().is_some() {
             if hardware { DgeMode::Hwdge } else { DgeMode::Swdge }

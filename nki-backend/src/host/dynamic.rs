@@ -5,7 +5,8 @@ use super::layout::Place;
 use super::step::Tile;
 use nki_ir::DType;
 use nki_ir::diag::Code;
-use nki_ir::sem::{Arg, Rows, Span};
+use nki_ir::op::Op;
+use nki_ir::sem::{Arg, Columns, Rows, Span, register_value};
 
 /// Where the index comes from.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub enum Index {
     Scalar(Tile),
     /// One row per value; the row replaces the leading dimension of the operand.
     Rows(Tile),
+    /// Columns of the operand.
+    Columns { tile: Tile, elements: u32 },
 }
 
 /// An operand at a run-time position.
@@ -49,7 +52,21 @@ impl Dynamic {
     }
 
     /// The operand for these index values, in memory `mem` that begins at the start of the buffer; `None`: nothing happens.
-    pub fn resolve(&self, mem: u32, offset: i64, values: &[Option<i64>]) -> Result<Option<Arg>, Failure> {
+    pub fn resolve(
+        &self,
+        op: Op,
+        mem: u32,
+        offset: i64,
+        values: &[Option<i64>],
+    ) -> Result<Option<Arg>, Failure> {
+        if let Index::Columns { tile, elements } = &self.index {
+            let base = self.span(mem, offset, Some(0)).ok_or_else(|| self.outside(Some(0)))?;
+            let values: Vec<i64> = values.iter().map(|v| v.unwrap_or(-1)).collect();
+            let columns = Columns::new(op, base, tile.span.parts, &values, *elements);
+            return columns
+                .map(|c| Some(Arg::Columns(c)))
+                .map_err(|f| (f.code, format!("`{}`: {}", self.name, f.message)));
+        }
         if !matches!(self.index, Index::Rows(_)) {
             let value = values.first().copied().flatten();
             return match self.span(mem, offset, value) {
@@ -96,11 +113,7 @@ impl Dynamic {
     }
 }
 
-/// The values of an index tile's bytes; `None` for a negative one (isa.md 3.5.2).
-pub fn index_values(dtype: DType, bytes: impl Iterator<Item = [u8; 4]>) -> Vec<Option<i64>> {
-    let value = |b: [u8; 4]| match dtype {
-        DType::I32 => u32::try_from(i32::from_le_bytes(b)).ok().map(i64::from),
-        _ => Some(u32::from_le_bytes(b).into()),
-    };
-    bytes.map(value).collect()
+/// The values of an index tile's elements; `None` for a negative one (isa.md 3.5.2).
+pub fn index_values(dtype: DType, bits: impl Iterator<Item = u32>) -> Vec<Option<i64>> {
+    bits.map(|b| Some(register_value(dtype, b)).filter(|v| *v >= 0)).collect()
 }

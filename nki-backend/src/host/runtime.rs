@@ -275,7 +275,7 @@ impl<'a> Context<'a> {
                 StepArg::Tile(t) => Arg::Span(sem::Span { mem: i as u32, ..t.span.clone() }),
                 StepArg::Dynamic(d) => {
                     let values = self.index(d, offsets.get(INDEX_OPERANDS + i).copied().unwrap_or(0))?;
-                    match d.resolve(i as u32, offsets[i], &values)? {
+                    match d.resolve(step.op, i as u32, offsets[i], &values)? {
                         Some(arg) => arg,
                         // Skipped (isa.md 3.5.4).
                         None => return Ok(()),
@@ -350,7 +350,7 @@ impl<'a> Context<'a> {
     fn index(&self, d: &Dynamic, offset: i64) -> Result<Vec<Option<i64>>, Failure> {
         let tile = match &d.index {
             Index::Register(r) => return Ok(vec![self.register_file.get(*r).copied().filter(|v| *v >= 0)]),
-            Index::Scalar(t) | Index::Rows(t) => t,
+            Index::Scalar(t) | Index::Rows(t) | Index::Columns { tile: t, .. } => t,
         };
         let window = self
             .window(tile, offset)
@@ -360,8 +360,15 @@ impl<'a> Context<'a> {
         let mut values = Vec::with_capacity(tile.span.elements());
         tile.span.for_each_range(|start, len| {
             let run = bytes.get(start..start + len).unwrap_or(&[]);
-            values.extend(run.as_chunks::<4>().0);
+            values.extend(run.chunks_exact(tile.span.dtype.bytes()).map(|element| {
+                let mut bits = [0; 4];
+                bits[..element.len()].copy_from_slice(element);
+                u32::from_le_bytes(bits)
+            }));
         });
+        if let Index::Columns { .. } = d.index {
+            return Ok(index_values(tile.span.dtype, values.into_iter()));
+        }
         // A list runs down the columns of its tile (isa.md 9.6.2); that of a transpose may be longer than its rows.
         let columns = tile.span.row_elements().max(1);
         let down = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied());

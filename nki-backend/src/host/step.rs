@@ -157,9 +157,10 @@ fn dynamic(
             pattern.dims.remove(0);
             (0, Index::Rows(tile(k, layout, index, false)?))
         }
-        Some(view::Dynamic::Indirect { .. }) | None => {
-            return Err("on-chip column indices have no native form".into());
+        Some(view::Dynamic::Indirect { index, elements }) => {
+            (0, Index::Columns { tile: tile(k, layout, index, false)?, elements: *elements })
         }
+        None => return Err("a static operand at a run-time position".into()),
     };
     let inner = buf.shape.get(axis as usize + 1..).unwrap_or(&[]);
     let scale = inner.iter().try_fold(buf.dtype.bytes() as i64, |n, &d| n.checked_mul(d.into()));

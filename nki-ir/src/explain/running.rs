@@ -29,13 +29,15 @@ tensor that the kernel made.",
         "Engines and DMA queues run at the same time and meet only at semaphores. Two instructions touch the same bytes, at
 least one writes, and no chain of signals and waits orders them: the result would depend on timing. The first must signal a
 semaphore on which the second waits. The device compiler orders what program order orders, so this concerns machine
-programs written or edited by hand.",
+programs written or edited by hand, and two programs of a logical core that write one byte of a shared tensor differently
+without a `core_barrier` between.",
     ),
     prose(
         Code::Deadlock,
         "Engines wait for each other",
         "Every stream that is left waits for a semaphore that only another waiting stream would increment, or that nobody increments
-enough. Follow the cycle that the message names: one of the waits is for too much, or one signal is missing.",
+enough. Follow the cycle that the message names: one of the waits is for too much, or one signal is missing. Of two programs on
+a logical core, one waits in `core_barrier` or `sendrecv` for the other, which has ended or waits in something else.",
     ),
     prose(
         Code::Semaphore,
@@ -79,41 +81,64 @@ kernel @k(
 }
 "#,
     ),
-    prose(
+    nkir(
         Code::Assert,
         "A device assertion failed",
-        "A check that the kernel itself makes while running did not hold. The message shows the place and the values.",
-    ),
-    Page {
-        code: Code::Limit,
-        title: "A limit of this implementation",
-        text: "The hardware could do this, but this implementation does not, or not at this size. The message says what the limit
-is.",
-        language: Language::Nkir,
-        target: Target::Trn3,
-        failing: r#"nki-ir 1
+        "A check that the kernel itself makes while running (`nc.assert`) did not hold: an element of the condition is 0. The
+message is the kernel's own.",
+        r#"nki-ir 1
 
 kernel @k() {
-  %t = alloc sbuf<f32, [16, 64]>
-  %index = alloc sbuf<u32, [16, 4]>
-  %u = alloc sbuf<f32, [16, 64]>
-  memset %t, 1.0
-  memset %index, 1
-  tensor_copy %u, %t.indirect(%index)
+  %legal = alloc sbuf<i32, [1, 4]>
+  memset %legal, 0
+  device_assert %legal {text = "no negative numbers"}
 }
 "#,
-        repaired: r#"nki-ir 1
+        r#"nki-ir 1
 
-kernel @k(
-  %x: in hbm<f32, [64, 64]>,
-) {
-  %index = alloc sbuf<u32, [16, 1]>
-  %u = alloc sbuf<f32, [16, 64]>
-  memset %index, 1
-  dma_copy %u, %x[0:16, :].rows(%index)
+kernel @k() {
+  %legal = alloc sbuf<i32, [1, 4]>
+  memset %legal, 1
+  device_assert %legal {text = "no negative numbers"}
 }
 "#,
-    },
+    ),
+    nkir(
+        Code::Limit,
+        "A limit of this implementation",
+        "The hardware could do this, but this implementation does not, or not at this size. The message says what the limit
+is.",
+        r#"nki-ir 1
+
+kernel @k() {
+  %a = alloc sbuf<bf16, [128, 512]>
+  memset %a, 1.0
+  %acc = alloc psum<f32, [128, 512]>
+  for %i in 0..64 {
+    for %j in 0..64 {
+      for %k in 0..64 {
+        nc_matmul %acc[:, %i + %j + %k +: 1], %a[:, 0:128], %a[:, 0:1]
+      }
+    }
+  }
+}
+"#,
+        r#"nki-ir 1
+
+kernel @k() {
+  %a = alloc sbuf<bf16, [128, 512]>
+  memset %a, 1.0
+  %acc = alloc psum<f32, [128, 512]>
+  for %i in 0..64 {
+    for %j in 0..64 {
+      for %k in 0..4 {
+        nc_matmul %acc[:, %i + %j + %k +: 1], %a[:, 0:128], %a[:, 0:1] {accumulate = overwrite}
+      }
+    }
+  }
+}
+"#,
+    ),
     rust(
         Code::Mismatch,
         "Results differ",

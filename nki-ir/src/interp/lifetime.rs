@@ -56,7 +56,9 @@ impl Places {
             self.used_buf(view.buf, region, position);
             next = match &view.dynamic {
                 Some(
-                    Dynamic::Scalar { index, .. } | Dynamic::Vector { index } | Dynamic::Indirect { index },
+                    Dynamic::Scalar { index, .. }
+                    | Dynamic::Vector { index }
+                    | Dynamic::Indirect { index, .. },
                 ) => Some(index),
                 Some(Dynamic::Register { .. }) | None => None,
             };

@@ -234,6 +234,7 @@ impl Machine {
                 let row = Span { base: *start, ..rows.row.clone() };
                 f(self, &row)
             }),
+            Arg::Columns(columns) => columns.spans().try_for_each(|span| f(self, &span)),
             Arg::None | Arg::Imm(_) | Arg::Int(_) => Ok(()),
         }
     }
@@ -269,10 +270,15 @@ impl Machine {
     /// isa.md section 13, element by element: elements that start afresh in a call that adds elsewhere are set to -0, to
     /// which adding any sum is writing it.
     fn auto(&mut self, kernel: &Kernel, inst: &InstData, args: &[Arg]) -> Result<bool, Box<Diagnostic>> {
-        let Some(Arg::Span(dst)) = args.first() else { return Ok(false) };
         if accumulate::is_transpose(inst) {
             return Ok(false);
         }
+        if let Some(Arg::Columns(_)) = args.first() {
+            let d = Diagnostic::error(Code::Accumulate, "it is open whether a scattered sum adds");
+            let d = d.note("isa.md 3.6 and 13").help("pass `accumulate` true or false");
+            return Err(Box::new(d.at(&kernel.locs, inst.loc)));
+        }
+        let Some(Arg::Span(dst)) = args.first() else { return Ok(false) };
         let Some(storage) = self.memory.0.get_mut(dst.mem as usize).and_then(Option::as_mut) else {
             return Ok(false);
         };

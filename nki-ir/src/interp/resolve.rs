@@ -4,7 +4,7 @@ use super::machine::Machine;
 use crate::dtype::DType;
 use crate::kernel::{Attr, BufData, InstData, Kernel, Operand};
 use crate::op::{Effect, OobMode, Op};
-use crate::sem::{Arg, Rows, Span};
+use crate::sem::{Arg, Columns, Rows, Span, register_value};
 use crate::view::{Dim, Dynamic, Pattern, View};
 use crate::{Affine, Code, Diagnostic};
 
@@ -45,7 +45,7 @@ impl Machine {
                 Operand::Imm(x) => Ok(Arg::Imm(*x)),
                 Operand::Int(x) => Ok(Arg::Int(*x)),
                 Operand::Reg(r) => self.register(kernel, *r).map(Arg::Int).map_err(Stop::from),
-                Operand::View(v) => self.resolve_view(kernel, v, skips),
+                Operand::View(v) => self.resolve_view(kernel, inst.op, v, skips),
             };
             match arg {
                 Ok(arg) => args.push(arg),
@@ -56,7 +56,7 @@ impl Machine {
         Ok(Resolved::Ready)
     }
 
-    fn resolve_view(&mut self, kernel: &Kernel, view: &View, skips: bool) -> Result<Arg, Stop> {
+    fn resolve_view(&mut self, kernel: &Kernel, op: Op, view: &View, skips: bool) -> Result<Arg, Stop> {
         let buf = buffer(kernel, view)?;
         let mut pattern = pattern(view, buf)?;
         let (axis, index) = match &view.dynamic {
@@ -75,9 +75,9 @@ impl Machine {
                 rows.truncate(pattern.dims.first().map_or(rows.len(), |d| d.count as usize));
                 return self.rows(view, buf, &mut pattern, &rows, skips);
             }
-            Some(Dynamic::Indirect { .. }) => {
-                let what = "on-chip column indices are not executed yet";
-                return Err(Diagnostic::error(Code::Limit, format!("`{}`: {what}", buf.name)).into());
+            Some(Dynamic::Indirect { index, elements }) => {
+                let base = self.span(view, buf, &pattern, 0)?;
+                return Ok(Arg::Columns(self.columns(kernel, op, base, buf, index, *elements)?));
             }
         };
         // The scaling uses the buffer's shape, not the view's (isa.md 3.5.1).
@@ -158,6 +158,32 @@ impl Machine {
             Some(row) => Ok(Arg::Rows(Rows { row, starts })),
             None => Err(Stop::Skipped),
         }
+    }
+
+    /// Columns of a tile by an index tile (isa.md 3.6).
+    fn columns(
+        &mut self,
+        kernel: &Kernel,
+        op: Op,
+        base: Span,
+        buf: &BufData,
+        index: &View,
+        elements: u32,
+    ) -> Result<Columns, Diagnostic> {
+        let tile = buffer(kernel, index)?;
+        let span = self.span(index, tile, &pattern(index, tile)?, 0)?;
+        self.check_written(kernel, &span, "index tile", None)?;
+        let bytes = self.read_span(&span);
+        let values: Vec<i64> = bytes
+            .chunks_exact(index.dtype.bytes())
+            .map(|b| {
+                let mut bits = [0; 4];
+                bits[..b.len()].copy_from_slice(b);
+                register_value(index.dtype, u32::from_le_bytes(bits))
+            })
+            .collect();
+        Columns::new(op, base, span.parts, &values, elements)
+            .map_err(|f| Diagnostic::error(f.code, format!("`{}`: {}", buf.name, f.message)))
     }
 
     /// The values of an index tile, down its columns; `None` for a negative or unreadable one.

@@ -93,7 +93,9 @@ impl<'a> Exec<'a> {
                 let got = format!("{name} is ({}, {}), not ({parts}, 1)", s.parts, s.row_elements());
                 return fault(Code::Shape, got);
             }
-            Arg::Rows(_) => return fault(Code::Form, format!("{name} is not a scalar or vec")),
+            Arg::Rows(_) | Arg::Columns(_) => {
+                return fault(Code::Form, format!("{name} is not a scalar or vec"));
+            }
         })
     }
     /// An integer operand, 0 if absent.

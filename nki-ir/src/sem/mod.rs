@@ -11,6 +11,7 @@ pub mod alu;
 pub mod cast;
 mod engine;
 mod exec;
+mod indirect;
 mod ops;
 mod random;
 mod scratch;
@@ -18,6 +19,7 @@ mod span;
 mod state;
 
 pub use engine::{OperandFacts, engine_of};
+pub use indirect::{Columns, group};
 pub use ops::register_value;
 pub use ops::{MAX_SOURCES, SOURCES, lane};
 pub use random::Random;
@@ -38,6 +40,8 @@ pub enum Arg {
     Span(Span),
     /// Rows at positions known only at run time (isa.md 3.5, `dma_copy`).
     Rows(Rows),
+    /// Columns at positions known only at run time (isa.md 3.6).
+    Columns(Columns),
     /// A float32 immediate.
     Imm(f32),
     /// An integer immediate, or the value of a register.
@@ -106,6 +110,9 @@ pub fn execute(call: &Call, mem: &mut dyn Memory, state: &mut State) -> Result<(
     if call.args.len() != row.operands.len() || call.attrs.len() != row.attrs.len() {
         return fault(Code::Form, format!("{} with the wrong number of operands or attributes", row.name));
     }
+    if call.args.iter().any(|a| matches!(a, Arg::Columns(_))) {
+        return indirect::execute(call, mem, state);
+    }
     for (i, arg) in call.args.iter().enumerate() {
         check_operand(call, i, arg, mem).map_err(|f| Fault {
             message: format!("{}: {}", row.operands[i].name, f.message),
@@ -166,6 +173,7 @@ fn check_operand(call: &Call, i: usize, arg: &Arg, mem: &dyn Memory) -> Result<(
             }
             Ok(())
         }
+        Arg::Columns(_) => fault(Code::DynamicIndex, "columns at run-time positions in an index"),
         Arg::Rows(_) => fault(Code::DynamicIndex, "rows at run-time positions exist only in transfers"),
     }
 }

@@ -56,7 +56,7 @@ fn drop_unused(k: &mut Kernel) {
         for view in k.insts[inst].operands.iter().filter_map(Operand::view) {
             used[view.buf.index()] = true;
             if let Some(
-                Dynamic::Scalar { index, .. } | Dynamic::Vector { index } | Dynamic::Indirect { index },
+                Dynamic::Scalar { index, .. } | Dynamic::Vector { index } | Dynamic::Indirect { index, .. },
             ) = &view.dynamic
             {
                 used[index.buf.index()] = true;

@@ -48,7 +48,7 @@
 //! view      = %name [index] [".view(" dtype ")"] [dynamic]
 //! index     = "[" axis,.. "]" | ".ap(" ["partitions" affine "+:" int ","] ["offset" affine ","] "[" pair,.. "]" ")"
 //! axis      = ":" | affine | int ":" int ["step" int] ["drop"] | affine "+:" count ["step" int] ["drop"]
-//! dynamic   = ".dynamic(" (%reg | view) ", axis" int ")" | ".rows(" view ")" | ".indirect(" view ")"
+//! dynamic   = ".dynamic(" (%reg | view) ", axis" int ")" | ".rows(" view ")" | ".indirect(" view "," int ")"
 //! affine    = ["-"] term {("+" | "-") term}         term = int | %var | %var "*" int | int "*" %var
 //! attr      = name ["=" value]                      value = int | float | word | string | list | unless_first(%var,..)
 //! loc       = "loc(" (file ":" line ":" column ["in" frame] | "?") ")"

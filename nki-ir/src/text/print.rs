@@ -331,9 +331,9 @@ impl<'k> Printer<'k> {
                     closers.push(")".into());
                     next = Some(index);
                 }
-                Some(Dynamic::Indirect { index }) => {
+                Some(Dynamic::Indirect { index, elements }) => {
                     out.push_str(".indirect(");
-                    closers.push(")".into());
+                    closers.push(format!(", {elements})"));
                     next = Some(index);
                 }
             }

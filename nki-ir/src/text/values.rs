@@ -169,13 +169,20 @@ impl Parser<'_> {
         } else {
             0
         };
+        let elements = match suffix {
+            "indirect" => {
+                self.punct(",")?;
+                self.int("a number of elements")?
+            }
+            _ => 0,
+        };
         self.punct(")")?;
         Ok(match (reg, index, suffix) {
             (Some(reg), _, _) => Some(Dynamic::Register { reg, axis }),
             (None, None, _) => None,
             (None, Some(index), "dynamic") => Some(Dynamic::Scalar { index, axis }),
             (None, Some(index), "rows") => Some(Dynamic::Vector { index }),
-            (None, Some(index), "indirect") => Some(Dynamic::Indirect { index }),
+            (None, Some(index), "indirect") => Some(Dynamic::Indirect { index, elements }),
             _ => return self.fail(pos, Code::Syntax, format!("`.{suffix}(` is not a suffix of a view")),
         })
     }

@@ -17,7 +17,8 @@ pub fn core_barrier(cx: &Cx) {
     let whole = *data.view == View::full(data.view.buf, data.buf);
     if data.buf.kind == BufKind::Private || !whole {
         let message = format!("{} is {}", data.name(), if whole { "private" } else { "a part of a tensor" });
-        cx.fail_arg(&rules::CB_SHARED, data, message).help("pass an output or inout tensor of the kernel, whole");
+        cx.fail_arg(&rules::CB_SHARED, data, message)
+            .help("pass an output or inout tensor of the kernel, whole");
     }
     if cx.int("buffer") != data.view.buf.index() as i64 {
         let message = format!("buffer is {}, {} is {}", cx.int("buffer"), data.name(), data.view.buf.index());

@@ -455,36 +455,7 @@ fn dynamic(cx: &Cx, arg: &Arg) {
     let on_chip = arg.space().on_chip();
     let copy = is_dma(cx) || cx.row.op == Op::TensorCopy;
     match dynamic {
-        Dynamic::Indirect { .. } => {
-            let listed = match cx.row.op {
-                Op::NcMatmul => true,
-                Op::TensorTensor => arg.spec.name != "data2",
-                Op::TensorScalar
-                | Op::TensorReduce
-                | Op::TensorCopy
-                | Op::TensorScalarReduce
-                | Op::TensorScalarCumulative
-                | Op::Activation
-                | Op::ActivationReduce
-                | Op::Activate2
-                | Op::Exponential => {
-                    matches!(arg.spec.name, "dst" | "data" | "src")
-                }
-                Op::TensorCopyPredicated => arg.spec.name != "src",
-                _ => false,
-            };
-            if !listed || cx.generation() < Gen::Gen4 || !on_chip {
-                let message = format!("{} is gathered by an index tile on {}", arg.name(), cx.target);
-                cx.fail_arg(&rules::INDIRECT, arg, message).help("gather rows with dma_copy");
-            } else {
-                cx.fail_arg(
-                    &rules::INDIRECT_LIMIT,
-                    arg,
-                    format!("{} is gathered by an index tile", arg.name()),
-                )
-                .help("gather rows with dma_copy");
-            }
-        }
+        Dynamic::Indirect { index, elements } => super::indirect::check(cx, arg, index, *elements),
         Dynamic::Vector { index } => {
             let rows = arg.shape.first().copied().unwrap_or(0);
             // The index tile of a transpose has a layout of its own (isa.md 9.6.2).

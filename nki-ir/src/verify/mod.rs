@@ -42,6 +42,7 @@ mod flow;
 mod footprint;
 mod generic;
 mod gpsimd;
+mod indirect;
 mod mx;
 mod overlap;
 mod random;
@@ -182,7 +183,7 @@ fn one(kernel: &Kernel, inst: Inst, target: Target, out: &RefCell<Diagnostics>) 
                 return;
             }
             Some((view, buf, Some(pattern))) => {
-                let (shape, n) = (view.shape(buf.space), pattern.elements());
+                let (shape, n) = (view.shape(buf.space), view.row_elements(&pattern));
                 Some(Arg { spec, view, buf, pattern, shape, n })
             }
         });

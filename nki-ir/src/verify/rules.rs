@@ -78,7 +78,6 @@ rules! {
     ENGINE = "G14", Engine, "an instruction runs on the engines of its row in the op table";
     INDIRECT = "G15", DynamicIndex,
         "gather and scatter by an index tile exist on NeuronCore-v4 (trn3), for the operands that support it";
-    INDIRECT_LIMIT = "G15", Limit, "on-chip gather and scatter operands are not implemented";
     REDUCE_RES = "G16", ReduceCmd, "reduce_res is one value per partition";
     REDUCE_UNDEFINED = "G16", ReduceCmd,
         "a running reduction starts with reset_reduce, reset or load_reduce on the same engine";
@@ -98,6 +97,15 @@ rules! {
     DYNAMIC_NESTED = "3.5/1", DynamicIndex, "a view has at most one dynamic index";
     DYNAMIC_DTYPE = "3.5/2", Dtype, "a dynamic index is uint32 or int32";
     DYNAMIC_MODE = "3.5/3", DynamicIndex, "a transfer with a dynamic index needs descriptors made at run time";
+    IND_DTYPE = "3.6/1", Dtype, "offsets of columns are uint16, uint32 or int32";
+    IND_INDEX = "3.6/1", Shape,
+        "16 partitions (32 for the tensor engine) share a list of offsets that runs down the columns of an SBUF tile with the partitions of the gathered one";
+    IND_START = "3.6/3", StartPartition, "a gathered tile starts at the partition of its index, which is a multiple of 32";
+    IND_SCATTER = "3.6/4", Memory, "the scalar engine cannot scatter into PSUM";
+    IND_MATMUL = "3.6/4", Parameter,
+        "a matmul of gathered columns has 16-bit or FP8 operands and the whole array; a transposing one has a direct moving operand";
+    IND_MX = "3.6/4", DynamicIndex, "MX data and its scales are gathered by one index, or neither is";
+    IND_ACCUMULATE = "3.6/5", Accumulate, "a matmul that scatters says whether it overwrites or adds";
     // Operators.
     UNARY_PLACE = "4/2", Operator, "operators with one operand are accepted only as op0";
     BITVEC_WIDTH = "4/7", Dtype, "all operands of a bitwise instruction have the same width";

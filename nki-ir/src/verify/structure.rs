@@ -67,7 +67,7 @@ pub fn views(data: &InstData) -> impl Iterator<Item = (&'static str, &View)> {
 /// The index tile of a dynamic view.
 pub fn index_of(view: &View) -> Option<&View> {
     match view.dynamic.as_ref()? {
-        Dynamic::Scalar { index, .. } | Dynamic::Vector { index } | Dynamic::Indirect { index } => {
+        Dynamic::Scalar { index, .. } | Dynamic::Vector { index } | Dynamic::Indirect { index, .. } => {
             Some(index)
         }
         Dynamic::Register { .. } => None,

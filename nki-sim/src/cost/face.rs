@@ -31,7 +31,7 @@ impl Face {
         let size = a.dtype.bytes() as i64;
         let live: smallvec::SmallVec<[_; 4]> = a.dims.iter().filter(|d| d.count != 1).collect();
         let inner = live.last();
-        let n = a.dims.iter().fold(1u64, |n, d| n.saturating_mul(d.count.into()));
+        let n = a.row_elements();
         Face {
             space: a.space,
             dtype: a.dtype,

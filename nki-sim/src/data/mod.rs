@@ -281,6 +281,7 @@ impl<'a> Data<'a> {
     fn mark(&mut self, arg: &Arg, matmul: bool) {
         match arg {
             Arg::Span(span) => self.mark_span(span, matmul),
+            Arg::Columns(columns) => columns.spans().for_each(|span| self.mark_span(&span, matmul)),
             Arg::Rows(rows) => {
                 let mut row = rows.row.clone();
                 for start in rows.starts.iter().flatten() {
@@ -300,7 +301,13 @@ impl<'a> Data<'a> {
 
     /// A matmul adds only to what matmuls have put there (isa.md section 13).
     fn check_accumulation(&mut self, inst: u32, arg: &Arg) -> Result<(), Box<Diagnostic>> {
-        let Arg::Span(span) = arg else { return Ok(()) };
+        let span = match arg {
+            Arg::Span(span) => span,
+            Arg::Columns(columns) => {
+                return columns.spans().try_for_each(|s| self.check_accumulation(inst, &Arg::Span(s)));
+            }
+            _ => return Ok(()),
+        };
         let bits = match self.flat.header.target.generation() {
             Gen::Gen4 => &self.stores[PSUM as usize].written,
             _ => &self.accumulating,
@@ -319,6 +326,9 @@ impl<'a> Data<'a> {
     fn check_written(&mut self, inst: u32, operand: &str, arg: &Arg) -> Result<(), Box<Diagnostic>> {
         match arg {
             Arg::Span(span) => self.check_span(inst, operand, span),
+            Arg::Columns(columns) => {
+                columns.spans().try_for_each(|span| self.check_span(inst, operand, &span))
+            }
             Arg::Rows(Rows { row, starts }) => {
                 let mut row = row.clone();
                 for start in starts.iter().flatten() {
@@ -413,7 +423,8 @@ impl<'a> Data<'a> {
         debug_assert!(stream < STREAM_ENGINES.len());
         let name = if store { "dst" } else { "src" };
         let operand = MOperand::Access(access.clone());
-        let Some(arg) = self.arg(inst, name, &operand, regs, false)? else { return Ok(()) };
+        let op = if store { Op::RegisterStore } else { Op::RegisterLoad };
+        let Some(arg) = self.arg(inst, op, name, &operand, regs, false)? else { return Ok(()) };
         let Arg::Span(span) = &arg else { return Ok(()) };
         let (at, width) = (span.base as usize, span.dtype.bytes());
         match &flat.insts[inst as usize].kind {

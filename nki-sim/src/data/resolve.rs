@@ -9,7 +9,7 @@ use nki_ir::DType;
 use nki_ir::diag::{Code, Diagnostic};
 use nki_ir::kernel::{Attr, Space};
 use nki_ir::op::{OobMode, Op};
-use nki_ir::sem::{Arg, Rows, Span};
+use nki_ir::sem::{Arg, Columns, Rows, Span};
 use nki_ir::target::{PARTITIONS, PSUM_BYTES_PER_PARTITION};
 
 /// The integer that up to four little-endian bytes hold; floats give their raw bits.
@@ -34,7 +34,7 @@ impl Data<'_> {
         let skip = op.row().attr("oob_mode").and_then(|i| attrs.get(i)) == Some(&Attr::Oob(OobMode::Skip));
         let mut args = smallvec::SmallVec::new();
         for (spec, o) in op.row().operands.iter().zip(operands) {
-            match self.arg(inst, spec.name, o, regs, skip)? {
+            match self.arg(inst, op, spec.name, o, regs, skip)? {
                 Some(arg) => args.push(arg),
                 None => return Ok(None),
             }
@@ -45,6 +45,7 @@ impl Data<'_> {
     pub(super) fn arg(
         &mut self,
         inst: u32,
+        op: Op,
         name: &str,
         o: &MOperand,
         regs: &Regs,
@@ -69,12 +70,14 @@ impl Data<'_> {
                 let values = self.indices(inst, name, index, regs)?;
                 return self.rows(inst, name, a, place, &values, *scale, skip).map(Some);
             }
-            Some(DynamicAccess::Indirect { .. }) => {
-                let d = Diagnostic::error(
-                    Code::Limit,
-                    format!("`{name}`: column gathers on chip are not simulated yet"),
-                );
-                return Err(self.at(d, inst));
+            Some(DynamicAccess::Indirect { index, elements }) => {
+                let values = self.rows_of(inst, name, index, regs)?;
+                let base = self.span(a, &place).map_err(|what| self.out_of_bounds(inst, name, &what))?;
+                let columns = Columns::new(op, base, index.partitions, &values, *elements);
+                return columns.map(|c| Some(Arg::Columns(c))).map_err(|f| {
+                    let d = Diagnostic::error(f.code, format!("`{name}`: {}", f.message));
+                    self.at(d, inst)
+                });
             }
         };
         place.base = place.base.saturating_add(index.saturating_mul(scale));
@@ -134,8 +137,21 @@ impl Data<'_> {
         Ok(place.span(mem, row, 0))
     }
 
-    /// The values of an index tile.
+    /// The values of an index tile, down its columns (isa.md 9.6.2).
     fn indices(
+        &mut self,
+        inst: u32,
+        name: &str,
+        index: &Access,
+        regs: &Regs,
+    ) -> Result<Vec<i64>, Box<Diagnostic>> {
+        let out = self.rows_of(inst, name, index, regs)?;
+        let columns = (index.row_elements() as usize).max(1);
+        Ok((0..columns).flat_map(|c| out.iter().skip(c).step_by(columns).copied()).collect())
+    }
+
+    /// The values of an index tile, row by row.
+    fn rows_of(
         &mut self,
         inst: u32,
         name: &str,
@@ -151,9 +167,7 @@ impl Data<'_> {
         span.for_each_range(|start, len| {
             out.extend(bytes[start..start + len].chunks_exact(width).map(|b| integer(b, span.dtype)));
         });
-        // A list runs down the columns of its tile (isa.md 9.6.2).
-        let columns = span.row_elements().max(1);
-        Ok((0..columns).flat_map(|c| out.iter().skip(c).step_by(columns).copied()).collect())
+        Ok(out)
     }
 
     /// Rows at the positions of an index tile. The access's outermost dimension counts the rows; its stride is not used.

@@ -81,7 +81,7 @@ fn index(a: &Access) -> Option<&Access> {
     use crate::program::DynamicAccess::*;
     match a.dynamic.as_ref()? {
         Register { .. } => None,
-        Scalar { index, .. } | Vector { index, .. } | Indirect { index } => Some(index),
+        Scalar { index, .. } | Vector { index, .. } | Indirect { index, .. } => Some(index),
     }
 }
 

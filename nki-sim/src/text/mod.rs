@@ -42,7 +42,7 @@
 //! tail      = ["wait(" sem ">=" affine,.. ")"] ["signal(" sem "+" int,.. ")"] ["source" int] [loc]
 //! operand   = "_" | access | reg | int | float
 //! access    = space "<" dtype ">" "(" [affine "+:" int ","] affine {"," "[" stride "," count "]"} ")" ["of" int] [dynamic]
-//! dynamic   = ".register(" reg "*" int ")" | ".scalar(" access "*" int ")" | ".rows(" access "*" int ")" | ".indirect(" access ")"
+//! dynamic   = ".register(" reg "*" int ")" | ".scalar(" access "*" int ")" | ".rows(" access "*" int ")" | ".indirect(" access "*" int ")"
 //! accumulate = "add" | "unless_first(" reg "=" int,.. ")"
 //! mode      = "none" | "hwdge" | "swdge" | "unknown"
 //! affine    = ["-"] term {("+" | "-") term}        term = int | reg | reg "*" int | int "*" reg

@@ -241,19 +241,18 @@ impl<'a> Printer<'a> {
             Some(DynamicAccess::Register { reg, scale }) => {
                 put!(self.out, " .register(r{} * {scale})", reg.0)
             }
-            Some(DynamicAccess::Scalar { index, scale }) => self.index("scalar", index, Some(*scale)),
-            Some(DynamicAccess::Vector { index, scale }) => self.index("rows", index, Some(*scale)),
-            Some(DynamicAccess::Indirect { index }) => self.index("indirect", index, None),
+            Some(DynamicAccess::Scalar { index, scale }) => self.index("scalar", index, *scale),
+            Some(DynamicAccess::Vector { index, scale }) => self.index("rows", index, *scale),
+            Some(DynamicAccess::Indirect { index, elements }) => {
+                self.index("indirect", index, i64::from(*elements))
+            }
         }
     }
 
-    fn index(&mut self, how: &str, index: &Access, scale: Option<i64>) {
+    fn index(&mut self, how: &str, index: &Access, factor: i64) {
         put!(self.out, " .{how}(");
         self.access(index);
-        if let Some(scale) = scale {
-            put!(self.out, " * {scale}");
-        }
-        self.out.push(')');
+        put!(self.out, " * {factor})");
     }
 
     fn tail(&mut self, inst: &MInst) {

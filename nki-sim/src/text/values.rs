@@ -216,7 +216,11 @@ impl Base<'_> {
                     DynamicAccess::Vector { index, scale }
                 }
             }
-            "indirect" => DynamicAccess::Indirect { index: Box::new(self.access(nest + 1)?) },
+            "indirect" => {
+                let index = Box::new(self.access(nest + 1)?);
+                self.punct("*")?;
+                DynamicAccess::Indirect { index, elements: self.int("a number of elements")? }
+            }
             _ => {
                 let message =
                     format!("expected `register`, `scalar`, `rows` or `indirect`, found `{}`", shorten(how));

@@ -68,7 +68,7 @@ impl Prover<'_> {
                 Some(
                     DynamicAccess::Scalar { index, .. }
                     | DynamicAccess::Vector { index, .. }
-                    | DynamicAccess::Indirect { index },
+                    | DynamicAccess::Indirect { index, .. },
                 ) => Some(&**index),
             };
             let terms = |a: &Access| {

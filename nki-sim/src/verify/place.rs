@@ -68,7 +68,12 @@ fn dynamic(c: &mut Checker, name: &str, a: &Access, engine: bool) {
             }
             index
         }
-        DynamicAccess::Indirect { index } => index,
+        DynamicAccess::Indirect { index, elements } => {
+            if *elements == 0 || a.space == Space::Hbm || index.space != Space::Sbuf {
+                c.error(Code::DynamicIndex, format!("`{name}` takes no columns by an index tile"));
+            }
+            index
+        }
     };
     if index.dynamic.is_some() {
         return c.error(Code::DynamicIndex, format!("the index of `{name}` is itself dynamic"));

@@ -9,7 +9,7 @@ use nki_ir::op::{DgeMode, Op, OperandKind, TimingClass};
 use nki_ir::target::{Gen, PSUM_BANK_BYTES, STATIONARY_FMAX};
 
 fn elements(a: &Access) -> u64 {
-    a.dims.iter().fold(1u64, |n, d| n.saturating_mul(d.count.into()))
+    a.row_elements()
 }
 
 pub(super) fn compute(c: &mut Checker, op: Op, operands: &[MOperand], attrs: &[Attr]) {

@@ -43,8 +43,9 @@ pub fn uses(kernel: &Kernel) -> Vec<u32> {
 fn count(inst: &InstData, f: &mut dyn FnMut(Buf)) {
     for view in inst.operands.iter().filter_map(Operand::view) {
         f(view.buf);
-        if let Some(Dynamic::Scalar { index, .. } | Dynamic::Vector { index } | Dynamic::Indirect { index }) =
-            &view.dynamic
+        if let Some(
+            Dynamic::Scalar { index, .. } | Dynamic::Vector { index } | Dynamic::Indirect { index, .. },
+        ) = &view.dynamic
         {
             f(index.buf);
         }

@@ -7,7 +7,12 @@ pub(super) const ROWS: &[OpRow] = &[
         op: Op::CoreBarrier,
         name: "core_barrier",
         section: "9.8.1",
-        engines: &[(Engine::GpSimd, Gen3), (Engine::Vector, Gen3), (Engine::Scalar, Gen3), (Engine::Sync, Gen3)],
+        engines: &[
+            (Engine::GpSimd, Gen3),
+            (Engine::Vector, Gen3),
+            (Engine::Scalar, Gen3),
+            (Engine::Sync, Gen3),
+        ],
         operands: &[OperandSpec {
             name: "data",
             // Behind the barrier the tensor holds what both programs have written.

@@ -104,6 +104,11 @@ fn accumulate(data: &InstData) -> Option<&Accumulate> {
     }
 }
 
+/// Whether the result's columns go to places that an index tile gives.
+fn scatters(data: &InstData) -> bool {
+    data.operands.first().and_then(|o| o.view()).is_some_and(|v| v.dynamic.is_some())
+}
+
 /// Whether the decision is still open, transposing matmuls included.
 fn is_auto(data: &InstData) -> bool {
     data.attrs.contains(&Attr::Accumulate(Accumulate::Auto))
@@ -178,6 +183,11 @@ impl<'a> Fit<'a> {
     }
 
     fn decide(&self, seen: &[Seen]) -> Option<Accumulate> {
+        if scatters(&self.kernel.insts[self.inst]) {
+            self.fail(&rules::IND_ACCUMULATE, "it is scattered".into())
+                .help("pass `accumulate` true or false");
+            return None;
+        }
         if self.carried() {
             self.fail(&rules::ACC_LOOP, "it accumulates over the turns of a loop on registers".into())
                 .help("allocate the tile inside the loop, or write accumulate explicitly");
@@ -258,7 +268,8 @@ impl Trace for Explicit<'_> {
             }
             _ => false,
         };
-        if !adds || self.reported[i] {
+        // Which columns a scattered sum adds to shows when it runs.
+        if !adds || self.reported[i] || scatters(&self.kernel.insts[inst]) {
             return;
         }
         let Some(bad) = flags.iter().find(|f| !f.may_add(self.gen4)) else { return };
