@@ -85,7 +85,7 @@ fn everything() -> Program {
     let mut scalar = sbuf(F32, 1, 0, 1);
     scalar.dynamic = Some(DynamicAccess::Scalar { index: Box::new(x.clone()), scale: 1 });
     let mut indirect = sbuf(BF16, 16, 0, 1);
-    indirect.dynamic = Some(DynamicAccess::Indirect { index: Box::new(scalar.clone()) });
+    indirect.dynamic = Some(DynamicAccess::Indirect { index: Box::new(scalar.clone()), elements: 7 });
     let mut first = matmul(psum(F32, 128, 0, 64), indirect, sbuf(BF16, 128, 0, 64), false);
     if let MKind::Compute { accumulate, attrs, op, .. } = &mut first.kind {
         *accumulate = MAccumulate::UnlessFirst([(SeqReg(0), 0), (SeqReg(1), -4)].into_iter().collect());
