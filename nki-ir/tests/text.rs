@@ -32,7 +32,7 @@ kernel @"my kernel"(
   }
   "two words": activation %s, %s, bias: %idx, scale: nan(0xffc00001) {op = exp, reduce_cmd = reduce} loc(0:18:9)
   evict: tensor_scalar %s, %s, operand0: 1e-20, operand1: inf {op0 = add, op1 = multiply, reverse1} loc(0:19:9)
-  tensor_tensor _, data2: %s.ap([[1, 1]]).indirect(%idx.rows(%idx)) {op = _} loc(0:20:9)
+  tensor_tensor _, data2: %s.ap([[1, 1]]).indirect(%idx.rows(%idx), 3) {op = _} loc(0:20:9)
   iota %s, offset: -7 {pattern = [[1, 4], [-8, 8]], channel_multiplier = 3} loc(0:21:9)
   affine_select %s, %s {pattern = [], on_false_value = -3.4028235e38} loc(0:22:9)
   tensor_reduce %s, %s {op = maximum, axis = [1, 2], negate} loc(0:23:9)

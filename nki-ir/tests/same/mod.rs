@@ -143,7 +143,9 @@ impl Same<'_> {
             Dynamic::Register { reg, axis } => Dynamic::Register { reg: self.regs[reg], axis: *axis },
             Dynamic::Scalar { index, axis } => Dynamic::Scalar { index: boxed(index), axis: *axis },
             Dynamic::Vector { index } => Dynamic::Vector { index: boxed(index) },
-            Dynamic::Indirect { index } => Dynamic::Indirect { index: boxed(index) },
+            Dynamic::Indirect { index, elements } => {
+                Dynamic::Indirect { index: boxed(index), elements: *elements }
+            }
         });
         View { buf: self.bufs[&v.buf], dtype: v.dtype, index, dynamic }
     }
