@@ -5,7 +5,7 @@ use super::{Size, prepare, problem};
 use nki::backend::{device, host};
 use nki::ir::{DType, Diagnostics, Target};
 
-pub fn run(size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnostics> {
+pub fn run(size: &Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnostics> {
     let n = |x: usize| (x / size.divide).max(1);
     let cases = [
         ("matmul", vec![("k", n(2048)), ("m", n(2048)), ("n", n(2048))]),
@@ -16,7 +16,7 @@ pub fn run(size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnosti
     for (kernel, dims) in cases {
         let extents: Vec<String> = dims.iter().map(|d| d.1.to_string()).collect();
         let name = format!("{kernel} {}", extents.join("x"));
-        let specialization = problem(kernel, DType::BF16, &dims)?.specialize()?;
+        let specialization = problem(kernel, DType::BF16, &dims, &[])?.specialize()?;
         let mut front = || specialization.verify(Target::Trn2).map(drop);
         report(alone(format!("{name}: trace and gate"), Figure::Milliseconds, size.time, &mut front)?);
 
@@ -27,7 +27,7 @@ pub fn run(size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnosti
         let mut native = || host::compile(&verified, &Default::default()).map(drop);
         report(alone(format!("{name}: native code"), Figure::Milliseconds, size.time, &mut native)?);
 
-        let program = prepare(kernel, DType::BF16, &dims)?.compile()?.program;
+        let program = prepare(kernel, DType::BF16, &dims, &[])?.compile()?.program;
         let mut gate = || nki::sim::verify(program.clone()).map(drop);
         report(alone(format!("{name}: gate of the machine"), Figure::Milliseconds, size.time, &mut gate)?);
     }

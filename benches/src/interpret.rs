@@ -5,7 +5,7 @@ use super::{Size, problem};
 use nki::ir::interp::{InterpOptions, run as interpret};
 use nki::ir::{DType, Diagnostics, Target, Tensor};
 
-pub fn run(size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnostics> {
+pub fn run(size: &Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnostics> {
     let n = |x: usize| (x / size.divide).max(1);
     for dtype in [DType::BF16, DType::F32] {
         let flops = 2.0 * (n(1024) as f64).powi(3);
@@ -24,10 +24,10 @@ fn one(
     dtype: DType,
     dims: &[(&str, usize)],
     figure: Figure,
-    size: Size,
+    size: &Size,
     report: &mut dyn FnMut(Measured),
 ) -> Result<(), Diagnostics> {
-    let problem = problem(kernel, dtype, dims)?;
+    let problem = problem(kernel, dtype, dims, &[])?;
     let verified = problem.specialize()?.verify(Target::Trn2)?;
     let inputs: Vec<Tensor> = problem.tensors.iter().map(|(_, t)| t.clone()).collect();
     let mut run = || interpret(&verified, &inputs, &InterpOptions::default()).map(drop);

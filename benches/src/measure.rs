@@ -17,8 +17,8 @@ pub struct Measured {
     pub low: f64,
     pub high: f64,
     pub runs: usize,
-    /// What it was measured beside: its name, its median, and the median of ours over its.
-    pub beside: Option<(String, f64, f64)>,
+    /// What it was measured beside: names, medians, and the medians of ours over theirs.
+    pub beside: Vec<(String, f64, f64)>,
 }
 
 impl Measured {
@@ -30,11 +30,11 @@ impl Measured {
             "median": self.median,
             "quartiles": [self.low, self.high],
             "runs": self.runs,
-            "beside": self.beside.as_ref().map(|(what, median, ratio)| json!({
+            "beside": self.beside.iter().map(|(what, median, ratio)| json!({
                 "what": what,
                 "median": median,
                 "ratio": ratio,
-            })),
+            })).collect::<Vec<_>>(),
         })
     }
 }
@@ -46,10 +46,10 @@ impl fmt::Display for Measured {
             "{:48} {:>12.3} {} ({:.3} to {:.3}, {} runs)",
             self.what, self.median, self.unit, self.low, self.high, self.runs
         )?;
-        match &self.beside {
-            Some((what, median, ratio)) => write!(f, "; {what} {median:.3}, ratio {ratio:.3}"),
-            None => Ok(()),
+        for (what, median, ratio) in &self.beside {
+            write!(f, "; {what} {median:.3}, ratio {ratio:.3}")?;
         }
+        Ok(())
     }
 }
 
@@ -103,7 +103,7 @@ fn measured(what: String, figure: Figure, times: Vec<f64>) -> Measured {
     let runs = times.len();
     let figures = sorted(times.into_iter().map(|t| figure.of(t)).collect());
     let (median, low, high) = (at(&figures, 0.5), at(&figures, 0.25), at(&figures, 0.75));
-    Measured { what, unit: figure.unit(), median, low, high, runs, beside: None }
+    Measured { what, unit: figure.unit(), median, low, high, runs, beside: Vec::new() }
 }
 
 /// Measures one thing. The first run, which warms caches, is not counted.
@@ -121,29 +121,37 @@ pub fn alone(
     Ok(measured(what.into(), figure, times))
 }
 
-/// Measures `run` beside `other`, in turns: A B B A A B .., so that a slow drift of the machine meets both.
+/// Measures `run` beside `others`, in turns: A B C, C B A, .., so that a slow drift of the machine meets all. The first run of
+/// each is not counted.
 pub fn beside(
     what: impl Into<String>,
     figure: Figure,
     time: Duration,
     run: Run<'_>,
-    (name, other): (&str, Run<'_>),
+    others: &mut [(&str, Run<'_>)],
 ) -> Result<Measured, Diagnostics> {
-    run()?;
-    other()?;
-    let (begin, mut ours, mut theirs) = (Instant::now(), Vec::new(), Vec::new());
-    while ours.len() < *RUNS.start() || (begin.elapsed() < 2 * time && ours.len() < *RUNS.end()) {
-        if ours.len() % 2 == 0 {
-            ours.push(seconds(run)?);
-            theirs.push(seconds(other)?);
-        } else {
-            theirs.push(seconds(other)?);
-            ours.push(seconds(run)?);
+    let count = others.len() + 1;
+    let mut all = |i: usize| match i {
+        0 => seconds(run),
+        _ => seconds(others[i - 1].1),
+    };
+    (0..count).try_for_each(|i| all(i).map(drop))?;
+    let (begin, mut times) = (Instant::now(), vec![Vec::new(); count]);
+    while times[0].len() < *RUNS.start()
+        || (begin.elapsed() < count as u32 * time && times[0].len() < *RUNS.end())
+    {
+        let backwards = times[0].len() % 2 == 1;
+        for i in 0..count {
+            let i = if backwards { count - 1 - i } else { i };
+            times[i].push(all(i)?);
         }
     }
-    let ratios = sorted(ours.iter().zip(&theirs).map(|(a, b)| figure.of(*a) / figure.of(*b)).collect());
-    let median = at(&sorted(theirs.iter().map(|t| figure.of(*t)).collect()), 0.5);
-    let mut m = measured(what.into(), figure, ours);
-    m.beside = Some((name.into(), median, at(&ratios, 0.5)));
-    Ok(m)
+    let ours = times.remove(0);
+    let beside = others.iter().zip(&times).map(|((name, _), theirs)| {
+        let ratios = sorted(ours.iter().zip(theirs).map(|(a, b)| figure.of(*a) / figure.of(*b)).collect());
+        let median = at(&sorted(theirs.iter().map(|t| figure.of(*t)).collect()), 0.5);
+        (name.to_string(), median, at(&ratios, 0.5))
+    });
+    let beside = beside.collect();
+    Ok(Measured { beside, ..measured(what.into(), figure, ours) })
 }

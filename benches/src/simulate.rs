@@ -5,7 +5,7 @@ use super::{Size, prepare};
 use nki::ir::{DType, Diagnostics};
 use nki::sim::{Mode, SimOptions};
 
-pub fn run(size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnostics> {
+pub fn run(size: &Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnostics> {
     let n = |x: usize| (x / size.divide).max(1);
     let cases = [
         ("matmul", vec![("k", n(4096)), ("m", n(4096)), ("n", n(4096))]),
@@ -15,7 +15,7 @@ pub fn run(size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnosti
     for (kernel, dims) in &cases {
         let extents: Vec<String> = dims.iter().map(|d| d.1.to_string()).collect();
         let name = format!("{kernel} {} bf16", extents.join("x"));
-        let prepared = prepare(kernel, DType::BF16, dims)?;
+        let prepared = prepare(kernel, DType::BF16, dims, &[])?;
         let program = nki::sim::verify(prepared.compile()?.program)?;
         let time_only = SimOptions { mode: Mode::TimeOnly, ..SimOptions::default() };
         let instructions = nki::sim::run(&program, &[], &time_only)?.report.instructions as f64;
@@ -27,7 +27,7 @@ pub fn run(size: Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnosti
         let mut host = || native.run(prepared.inputs()).map(drop);
         let mut full = || nki::sim::run(&program, prepared.inputs(), &SimOptions::default()).map(drop);
         let what = format!("{name}: data and time");
-        report(beside(what, Figure::Milliseconds, size.time, &mut full, ("native", &mut host))?);
+        report(beside(what, Figure::Milliseconds, size.time, &mut full, &mut [("native", &mut host)])?);
     }
     Ok(())
 }

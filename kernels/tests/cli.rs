@@ -25,6 +25,27 @@ fn json(args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&o.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}\n{}", out(&o)))
 }
 
+/// What C makes of such files is tested by crate `nki-native`.
+#[test]
+fn a_kernel_is_built_for_c() {
+    let dir = folder("build");
+    let (object, header) = (dir.join("k.o"), dir.join("k.h"));
+    let [o, h] = [&object, &header].map(|p| p.display().to_string());
+    let base = ["build", "matmul", "-d", "m=3", "-d", "n=5", "--dtype", "bf16", "-o", &o];
+    let built = json(&[&base[..], &["--header", &h]].concat());
+    assert_eq!(built["symbol"], "nki_matmul");
+    let text = std::fs::read_to_string(&header).unwrap();
+    assert!(
+        text.contains("int32_t nki_matmul(const uint16_t *lhs_t, const uint16_t *rhs, uint16_t *out"),
+        "{text}"
+    );
+    assert!(text.contains("bf16 [3, 5], 30 bytes, written"), "{text}");
+    assert_eq!(&std::fs::read(&object).unwrap()[..4], b"\x7fELF");
+    let wrong = nki(&[&base[..], &["--name", "a b"]].concat());
+    assert!(err(&wrong).contains("`a b` is not an identifier of C"), "{}", err(&wrong));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
 #[test]
 fn every_command_has_a_json_twin_with_its_schema() {
     let dir = folder("json");

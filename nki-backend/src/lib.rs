@@ -6,5 +6,5 @@
 
 pub mod device;
 
-#[cfg(feature = "jit")]
+#[cfg(feature = "native")]
 pub mod host;

@@ -40,6 +40,8 @@ pub enum Command {
     Trace(Trace),
     /// Measure native execution, and simulate the time on the target
     Bench(Bench),
+    /// Compile a kernel ahead of time: an object file and a C header, for fixed shapes
+    Build(Build),
     /// Search configuration values for the least simulated time
     Tune(Tune),
     /// Put files through the gate
@@ -267,6 +269,22 @@ pub struct Bench {
     /// Seconds to measure native execution for
     #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
+}
+
+#[derive(Args)]
+#[cfg_attr(not(feature = "aot"), allow(dead_code, reason = "read where object files are written"))]
+pub struct Build {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// The object file to write
+    #[arg(long, short, value_name = "FILE.o")]
+    pub output: PathBuf,
+    /// The C header to write
+    #[arg(long, value_name = "FILE.h")]
+    pub header: Option<PathBuf>,
+    /// The function that runs the kernel; `nki_` and the kernel's name if absent
+    #[arg(long, value_name = "SYMBOL")]
+    pub name: Option<String>,
 }
 
 #[derive(Args)]

@@ -12,6 +12,7 @@
 
 mod ablate;
 mod bench;
+mod build;
 mod calibrate;
 mod check;
 mod command;
@@ -103,6 +104,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Outcome, Diagnostics
         Command::Trace(args) => simulate::trace(context, args),
         Command::Calibrate(args) => calibrate::run(context, args),
         Command::Bench(args) => bench::run(context, args),
+        Command::Build(args) => build::run(context, args),
         Command::Tune(args) => tune::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Explain(args) => explain::run(context, args),

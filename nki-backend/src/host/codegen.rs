@@ -1,13 +1,12 @@
 //! Cranelift code for a kernel's structure: loops, branches, the byte offset of every operand, one call per instruction.
 
+use super::Lowered;
 use super::chain::{self, Chains};
 use super::dynamic::Index;
-use super::layout::Layout;
 use super::nest::{Found, Nests};
 use super::poison;
-use super::runtime::{
-    Context, INDEX_OPERANDS, OFFSETS, check_bounds, poison_tile, run_chain, run_nest, run_step,
-};
+use super::runtime::{INDEX_OPERANDS, OFFSETS};
+use super::segment::segments;
 use super::step::{Step, StepArg};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -16,86 +15,37 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{Linkage, Module, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, Module};
 use nki_ir::affine::Affine;
 use nki_ir::diag::{self, Diagnostic, Diagnostics};
 use nki_ir::entity::{Entity, Region};
 use nki_ir::kernel::{Accumulate, Bound, LoopData, Node};
 use nki_ir::{Kernel, Loop, Reg, Var};
 
-type Entry = unsafe extern "C" fn(*mut Context<'_>, i64, i64) -> i32;
-
-/// A piece of the kernel's body that runs after the previous one has finished.
-#[derive(Clone, Copy, Debug)]
-pub struct Segment {
-    entry: Entry,
-    /// The segment is a loop whose turns are independent.
-    pub parallel: Option<ParallelLoop>,
-}
-
-/// A loop that may be cut into ranges of turns.
-#[derive(Clone, Copy, Debug)]
-pub struct ParallelLoop {
-    pub lo: i64,
-    pub step: i64,
-    pub turns: u64,
-    /// Scratch bytes from here on belong to a turn.
-    pub scratch_from: usize,
-}
-
-impl Segment {
-    /// Runs the segment on a context; a parallel loop runs the turns `from .. to`. 0: finished; 1: a fault was recorded.
-    pub fn call(&self, context: &mut Context<'_>, from: u64, to: u64) -> i32 {
-        let value = |turn: u64| self.parallel.map_or(0, |p| p.lo + p.step * turn as i64);
-        // SAFETY: `entry` was compiled for this signature, and its memory lives as long as the `Code` that lends segments.
-        unsafe { (self.entry)(context, value(from), value(to)) }
-    }
-}
-
-/// Generated code, executable and no longer writable.
-pub struct Code {
-    segments: Vec<Segment>,
-    /// Owns the memory of the segments.
-    module: Option<JITModule>,
-}
-
-// SAFETY: after `emit` the module is only kept alive, never used; the code itself is immutable.
-unsafe impl Send for Code {}
-// SAFETY: as above.
-unsafe impl Sync for Code {}
-
-impl Code {
-    /// The segments, in the order in which they run.
-    pub fn segments(&self) -> &[Segment] {
-        &self.segments
-    }
-}
-
-impl Drop for Code {
-    fn drop(&mut self) {
-        if let Some(module) = self.module.take() {
-            // SAFETY: segments are lent and called only while `self` is borrowed, so no code of the module runs any more.
-            unsafe { module.free_memory() };
-        }
-    }
-}
-
-fn limit(what: impl std::fmt::Display) -> Diagnostics {
+pub fn limit(what: impl std::fmt::Display) -> Diagnostics {
     Diagnostic::error(diag::Code::Limit, format!("native code cannot be generated: {what}"))
         .help("run the kernel in interpreter mode")
         .into()
 }
 
-/// Compiles a kernel's structure.
-pub fn emit(
-    kernel: &Kernel,
-    layout: &Layout,
-    steps: &[Step],
-    nests: &Nests,
-    chains: &Chains,
-) -> Result<Code, Diagnostics> {
-    let mut module = module(steps.len())?;
+/// Huge unrolled kernels are compiled with the fast register allocator: what they call dominates anyway.
+const SINGLE_PASS_FROM: usize = 2_000;
+
+/// How code is generated for a kernel of `steps` instructions.
+pub fn flags(steps: usize, position_independent: bool) -> Result<settings::Flags, Diagnostics> {
+    let mut flags = settings::builder();
+    let mut set = |name: &str, value: &str| flags.set(name, value).map_err(limit);
+    set("use_colocated_libcalls", "false")?;
+    set("is_pic", if position_independent { "true" } else { "false" })?;
+    set("opt_level", "none")?;
+    set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
+    set("regalloc_algorithm", if steps >= SINGLE_PASS_FROM { "single_pass" } else { "backtracking" })?;
+    Ok(settings::Flags::new(flags))
+}
+
+/// Compiles a kernel's structure into functions of a module, one for each of its [`segments`].
+pub fn emit(module: &mut impl Module, lowered: &Lowered) -> Result<Vec<FuncId>, Diagnostics> {
+    let Lowered { kernel, steps, nests, chains, .. } = lowered;
     let pointer = module.target_config().pointer_type();
     let signature = |params: &[types::Type], returns: bool| {
         let mut s = module.make_signature();
@@ -103,16 +53,18 @@ pub fn emit(
         s.returns.extend(returns.then(|| AbiParam::new(types::I32)));
         s
     };
-    let run = signature(&[pointer, types::I32, pointer, types::I32], true);
-    let poison = signature(&[pointer, types::I32], false);
-    let check = signature(&[pointer, types::I32, types::I64, types::I64], true);
-    let nest = signature(&[pointer, types::I32, pointer], true);
+    let imports = [
+        ("nki_native_run_step", signature(&[pointer, types::I32, pointer, types::I32], true)),
+        ("nki_native_poison_tile", signature(&[pointer, types::I32], false)),
+        ("nki_native_check_bounds", signature(&[pointer, types::I32, types::I64, types::I64], true)),
+        ("nki_native_run_nest", signature(&[pointer, types::I32, pointer], true)),
+        ("nki_native_run_chain", signature(&[pointer, types::I32, pointer], true)),
+    ];
     let entry = signature(&[pointer, types::I64, types::I64], true);
-    let run = module.declare_function("run_step", Linkage::Import, &run).map_err(limit)?;
-    let poison = module.declare_function("poison_tile", Linkage::Import, &poison).map_err(limit)?;
-    let check = module.declare_function("check_bounds", Linkage::Import, &check).map_err(limit)?;
-    let chain = module.declare_function("run_chain", Linkage::Import, &nest).map_err(limit)?;
-    let nest = module.declare_function("run_nest", Linkage::Import, &nest).map_err(limit)?;
+    let mut declared = Vec::new();
+    for (name, signature) in &imports {
+        declared.push(module.declare_function(name, Linkage::Import, signature).map_err(limit)?);
+    }
 
     let mut context = module.make_context();
     let mut builder_context = FunctionBuilderContext::new();
@@ -121,8 +73,7 @@ pub fn emit(
     for (i, (nodes, parallel)) in segments(kernel, nests).into_iter().enumerate() {
         let id = module.declare_function(&format!("segment{i}"), Linkage::Local, &entry).map_err(limit)?;
         context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), entry.clone());
-        let callees =
-            [run, poison, check, nest, chain].map(|f| module.declare_func_in_func(f, &mut context.func));
+        let callees = std::array::from_fn(|i| module.declare_func_in_func(declared[i], &mut context.func));
         let mut emitter = Emitter::new(
             kernel,
             steps,
@@ -136,76 +87,9 @@ pub fn emit(
         emitter.finish(module.target_config());
         module.define_function(id, &mut context).map_err(|e| limit(format!("{e:?}")))?;
         module.clear_context(&mut context);
-        functions.push((id, parallel));
+        functions.push(id);
     }
-    module.finalize_definitions().map_err(limit)?;
-    let segments = functions
-        .into_iter()
-        .map(|(id, parallel)| {
-            let address = module.get_finalized_function(id);
-            // SAFETY: the function was declared with exactly this signature.
-            let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
-            Segment { entry, parallel: parallel.map(|l| parallel_loop(kernel, layout, l)) }
-        })
-        .collect();
-    Ok(Code { segments, module: Some(module) })
-}
-
-/// Cuts the kernel's body into parallel loops and what lies between them.
-fn segments<'a>(kernel: &'a Kernel, nests: &Nests) -> Vec<(&'a [Node], Option<Loop>)> {
-    let nodes = &kernel.regions[kernel.body].nodes;
-    let mut out = Vec::new();
-    let mut start = 0;
-    let mut product_end = 0;
-    for (i, node) in nodes.iter().enumerate() {
-        // Products are spread over threads by themselves.
-        if let (true, Some(found)) = (i >= product_end, nests.get(*node)) {
-            product_end = i + found.nodes;
-        }
-        let Node::Loop(l) = *node else { continue };
-        if i >= product_end && super::parallel::is_parallel(kernel, l) {
-            if start < i {
-                out.push((&nodes[start..i], None));
-            }
-            out.push((&nodes[i..=i], Some(l)));
-            start = i + 1;
-        }
-    }
-    if start < nodes.len() {
-        out.push((&nodes[start..], None));
-    }
-    out
-}
-
-fn parallel_loop(kernel: &Kernel, layout: &Layout, l: Loop) -> ParallelLoop {
-    match (&kernel.loops[l], kernel.loops[l].trip_count()) {
-        (&LoopData::For { lo: Bound::Const(lo), step, .. }, Some(turns)) => {
-            ParallelLoop { lo, step, turns, scratch_from: layout.loop_scratch(l) }
-        }
-        _ => unreachable!("parallel loops have constant bounds"),
-    }
-}
-
-/// Huge unrolled kernels are compiled with the fast register allocator: what they call dominates anyway.
-const SINGLE_PASS_FROM: usize = 2_000;
-
-fn module(steps: usize) -> Result<JITModule, Diagnostics> {
-    let mut flags = settings::builder();
-    let mut set = |name: &str, value: &str| flags.set(name, value).map_err(limit);
-    set("use_colocated_libcalls", "false")?;
-    set("is_pic", "false")?;
-    set("opt_level", "none")?;
-    set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
-    set("regalloc_algorithm", if steps >= SINGLE_PASS_FROM { "single_pass" } else { "backtracking" })?;
-    let isa =
-        cranelift_native::builder().map_err(limit)?.finish(settings::Flags::new(flags)).map_err(limit)?;
-    let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
-    builder.symbol("run_step", run_step as *const u8);
-    builder.symbol("poison_tile", poison_tile as *const u8);
-    builder.symbol("run_nest", run_nest as *const u8);
-    builder.symbol("run_chain", run_chain as *const u8);
-    builder.symbol("check_bounds", check_bounds as *const u8);
-    Ok(JITModule::new(builder))
+    Ok(functions)
 }
 
 /// A region being emitted: where its next node is, and what follows it.

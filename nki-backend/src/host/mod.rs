@@ -4,41 +4,72 @@
 //! call into the runtime ([`runtime`]), which sweeps a whole tile per call: by SIMD functions of `nki-rt` where there is one,
 //! by the reference semantics otherwise. In: a [`Verified`] kernel. Out: a [`HostKernel`], which is `Send + Sync` and can be
 //! called any number of times.
+//!
+//! With the feature `aot` a kernel becomes an object file and a C header instead ([`object`]); the feature `c-abi` has the
+//! functions that such files call ([`c_abi`]).
 
+#[cfg(feature = "c-abi")]
+pub mod c_abi;
 mod chain;
+#[cfg(feature = "jit")]
 mod codegen;
 mod copy;
+mod descriptor;
 mod dynamic;
+#[cfg(feature = "aot")]
+mod elf;
+#[cfg(feature = "jit")]
+mod jit;
 mod layout;
 mod nest;
+#[cfg(feature = "aot")]
+pub mod object;
 mod parallel;
+#[cfg(feature = "jit")]
 mod poison;
 mod runtime;
+mod segment;
 mod step;
-#[cfg(test)]
+#[cfg(all(test, feature = "jit"))]
 mod tests;
 
-use codegen::{ParallelLoop, Segment};
 use layout::Layout;
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::kernel::BufKind;
-use nki_ir::verify::Verified;
 use nki_ir::{Kernel, Target, Tensor};
 use nki_rt::AlignedBuf;
 use rayon::prelude::*;
 use runtime::Context;
+use segment::{Code as NativeCode, ParallelLoop, Segment};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use step::Step;
 
-/// A kernel compiled to native code.
-pub struct HostKernel {
+/// A kernel made ready: what the runtime works from, and code is generated from.
+struct Lowered {
     kernel: Kernel,
     layout: Layout,
     steps: Vec<Step>,
     nests: nest::Nests,
     chains: chain::Chains,
-    code: codegen::Code,
+}
+
+impl Lowered {
+    /// # Errors
+    /// [`Code::Limit`] when an operation has no native form.
+    fn new(kernel: Kernel, target: Target) -> Result<Lowered, Diagnostics> {
+        let layout = Layout::new(&kernel);
+        let steps = step::lower(&kernel, &layout, target)?;
+        let nests = nest::Nests::find(&kernel, &layout);
+        let chains = chain::Chains::find(&kernel, &layout, &steps, &nests);
+        Ok(Lowered { kernel, layout, steps, nests, chains })
+    }
+}
+
+/// A kernel compiled to native code.
+pub struct HostKernel {
+    lowered: Lowered,
+    code: NativeCode,
     options: HostOptions,
     pool: Option<rayon::ThreadPool>,
     /// Calls being executed.
@@ -77,28 +108,33 @@ unsafe impl Sync for SharedContext<'_, '_> {}
 ///
 /// # Errors
 /// [`Code::Limit`] when this machine has no code generator, or an operation has no native form yet.
-pub fn compile(verified: &Verified, options: &HostOptions) -> Result<HostKernel, Diagnostics> {
+#[cfg(feature = "jit")]
+pub fn compile(
+    verified: &nki_ir::verify::Verified,
+    options: &HostOptions,
+) -> Result<HostKernel, Diagnostics> {
     compile_kernel(verified.kernel().clone(), verified.target(), options)
 }
 
+#[cfg(feature = "jit")]
 fn compile_kernel(kernel: Kernel, target: Target, options: &HostOptions) -> Result<HostKernel, Diagnostics> {
-    let pool = match options.threads {
-        Some(n) if n > 1 => rayon::ThreadPoolBuilder::new().num_threads(n).build().ok(),
-        _ => None,
-    };
-    let layout = Layout::new(&kernel);
-    let steps = step::lower(&kernel, &layout, target)?;
-    let nests = nest::Nests::find(&kernel, &layout);
-    let chains = chain::Chains::find(&kernel, &layout, &steps, &nests);
-    let code = codegen::emit(&kernel, &layout, &steps, &nests, &chains)?;
-    let (scratch, running, options) = (Mutex::default(), AtomicUsize::new(0), *options);
-    Ok(HostKernel { kernel, layout, steps, nests, chains, code, options, pool, running, scratch })
+    let lowered = Lowered::new(kernel, target)?;
+    let code = jit::compile(&lowered)?;
+    Ok(HostKernel::new(lowered, code, *options))
 }
 
 impl HostKernel {
+    fn new(lowered: Lowered, code: NativeCode, options: HostOptions) -> HostKernel {
+        let pool = match options.threads {
+            Some(n) if n > 1 => rayon::ThreadPoolBuilder::new().num_threads(n).build().ok(),
+            _ => None,
+        };
+        HostKernel { lowered, code, options, pool, running: AtomicUsize::new(0), scratch: Mutex::default() }
+    }
+
     /// The kernel it was compiled from.
     pub fn kernel(&self) -> &Kernel {
-        &self.kernel
+        &self.lowered.kernel
     }
 
     /// Runs the kernel on its inputs, in the order of declaration; results are the outputs and inouts in theirs.
@@ -107,8 +143,9 @@ impl HostKernel {
     /// [`Code::Argument`] when an argument's dtype or shape is not the kernel's; a run-time fault with the place of the
     /// instruction.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Diagnostics> {
-        nki_ir::interp::check_arguments(&self.kernel, inputs)?;
+        nki_ir::interp::check_arguments(&self.lowered.kernel, inputs)?;
         let mut outputs: Vec<Tensor> = self
+            .lowered
             .kernel
             .outputs()
             .map(|(_, b)| {
@@ -116,8 +153,9 @@ impl HostKernel {
                 Tensor::zeros(b.dtype, &shape)
             })
             .collect();
-        let mut inouts = self.kernel.inputs().enumerate().filter(|(_, (_, b))| b.kind == BufKind::InOut);
-        for ((_, b), out) in self.kernel.outputs().zip(&mut outputs) {
+        let mut inouts =
+            self.lowered.kernel.inputs().enumerate().filter(|(_, (_, b))| b.kind == BufKind::InOut);
+        for ((_, b), out) in self.lowered.kernel.outputs().zip(&mut outputs) {
             match b.kind {
                 BufKind::InOut => {
                     let (i, _) = inouts.next().expect("an inout is both an input and an output");
@@ -138,24 +176,37 @@ impl HostKernel {
     /// # Errors
     /// As [`HostKernel::run`].
     pub fn run_bytes(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<(), Diagnostics> {
+        self.run_on(self.options.threads, inputs, outputs)
+    }
+
+    fn run_on(
+        &self,
+        threads: Option<usize>,
+        inputs: &[&[u8]],
+        outputs: &mut [&mut [u8]],
+    ) -> Result<(), Diagnostics> {
         let params = self.bind(inputs, outputs)?;
         let mut scratch = self.take_scratch();
         let running = self.running.fetch_add(1, Ordering::Relaxed);
         let shared = runtime::Param::writable(scratch.as_bytes_mut());
-        let threads = if running == 0 { self.threads() } else { 1 };
+        let threads = match threads {
+            Some(n) => n.max(1),
+            None if running == 0 => rayon::current_num_threads(),
+            None => 1,
+        };
         let parallel = nest::Rayon { pool: self.pool.as_ref(), threads };
         let program = runtime::Program {
-            kernel: &self.kernel,
-            layout: &self.layout,
-            steps: &self.steps,
-            nests: &self.nests.products,
-            chains: &self.chains.all,
+            kernel: &self.lowered.kernel,
+            layout: &self.lowered.layout,
+            steps: &self.lowered.steps,
+            nests: &self.lowered.nests.products,
+            chains: &self.lowered.chains.all,
         };
         let mut context = Context::new(program, &params, shared, &parallel);
         let mut fault = None;
         for segment in self.code.segments() {
             fault = match segment.parallel {
-                Some(p) if p.turns > 1 && threads > 1 => self.split(&context, segment, p),
+                Some(p) if p.turns > 1 && threads > 1 => self.split(&context, segment, p, threads),
                 p => {
                     let stopped = segment.call(&mut context, 0, p.map_or(0, |p| p.turns)) != 0;
                     stopped.then(|| context.take_fault())
@@ -171,19 +222,21 @@ impl HostKernel {
         match fault {
             None => Ok(()),
             Some(Some((loc, (code, message)))) => {
-                Err(Diagnostic::error(code, message).at(&self.kernel.locs, loc).into())
+                Err(Diagnostic::error(code, message).at(&self.lowered.kernel.locs, loc).into())
             }
             Some(None) => Err(Diagnostic::error(Code::Limit, "native code stopped without a reason").into()),
         }
     }
 
-    fn threads(&self) -> usize {
-        self.options.threads.unwrap_or_else(rayon::current_num_threads)
-    }
-
     /// Runs the turns of a parallel loop on several threads. Returns the fault of the earliest turns that have one.
-    fn split(&self, context: &Context<'_>, segment: &Segment, p: ParallelLoop) -> Option<Option<Stop>> {
-        let chunks = p.turns.min(self.threads() as u64 * CHUNKS_PER_THREAD);
+    fn split(
+        &self,
+        context: &Context<'_>,
+        segment: &Segment,
+        p: ParallelLoop,
+        threads: usize,
+    ) -> Option<Option<Stop>> {
+        let chunks = p.turns.min(threads as u64 * CHUNKS_PER_THREAD);
         let context = SharedContext(context);
         let run = |chunk: u64| {
             let mut scratch = self.take_scratch();
@@ -205,8 +258,8 @@ impl HostKernel {
 
     fn take_scratch(&self) -> AlignedBuf {
         let scratch = self.scratch.lock().ok().and_then(|mut s| s.pop()).unwrap_or_default();
-        if scratch.len() < self.layout.scratch_bytes() {
-            return AlignedBuf::zeroed(self.layout.scratch_bytes());
+        if scratch.len() < self.lowered.layout.scratch_bytes() {
+            return AlignedBuf::zeroed(self.lowered.layout.scratch_bytes());
         }
         scratch
     }
@@ -219,7 +272,7 @@ impl HostKernel {
 
     /// The parameters' bytes in buffer order.
     fn bind(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> Result<Vec<runtime::Param>, Diagnostics> {
-        let (n_in, n_out) = (self.kernel.inputs().count(), self.kernel.outputs().count());
+        let (n_in, n_out) = (self.lowered.kernel.inputs().count(), self.lowered.kernel.outputs().count());
         if inputs.len() != n_in || outputs.len() != n_out {
             let message = format!(
                 "got {} inputs and {} outputs, expected {n_in} and {n_out}",
@@ -228,7 +281,7 @@ impl HostKernel {
             );
             return Err(Diagnostic::error(Code::Argument, message).into());
         }
-        let mut params = vec![None; self.layout.params().len()];
+        let mut params = vec![None; self.lowered.layout.params().len()];
         let mut wrong = Diagnostics::new();
         let mut check = |name: &str, got: usize, want: usize| {
             if got != want {
@@ -238,15 +291,15 @@ impl HostKernel {
                 ));
             }
         };
-        for ((buf, data), bytes) in self.kernel.inputs().zip(inputs) {
+        for ((buf, data), bytes) in self.lowered.kernel.inputs().zip(inputs) {
             if data.kind == BufKind::Input {
                 check(&data.name, bytes.len(), data.row_bytes() as usize);
-                params[self.layout.param(buf)] = Some(runtime::Param::read_only(bytes));
+                params[self.lowered.layout.param(buf)] = Some(runtime::Param::read_only(bytes));
             }
         }
-        for ((buf, data), bytes) in self.kernel.outputs().zip(outputs) {
+        for ((buf, data), bytes) in self.lowered.kernel.outputs().zip(outputs) {
             check(&data.name, bytes.len(), data.row_bytes() as usize);
-            params[self.layout.param(buf)] = Some(runtime::Param::writable(bytes));
+            params[self.lowered.layout.param(buf)] = Some(runtime::Param::writable(bytes));
         }
         if wrong.has_errors() {
             return Err(wrong);
@@ -258,10 +311,17 @@ impl HostKernel {
 impl std::fmt::Debug for HostKernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HostKernel")
-            .field("kernel", &self.kernel.name)
-            .field("steps", &self.steps.len())
-            .field("products", &self.nests.products.len())
-            .field("scratch_bytes", &self.layout.scratch_bytes())
+            .field("kernel", &self.lowered.kernel.name)
+            .field("steps", &self.lowered.steps.len())
+            .field("products", &self.lowered.nests.products.len())
+            .field("scratch_bytes", &self.lowered.layout.scratch_bytes())
             .finish()
     }
+}
+
+#[cfg(any(feature = "aot", feature = "c-abi"))]
+/// Inputs and inouts in the order of declaration, then outputs.
+fn parameters(kernel: &Kernel) -> impl Iterator<Item = &nki_ir::kernel::BufData> {
+    let outputs = kernel.outputs().filter(|(_, b)| b.kind == BufKind::Output);
+    kernel.inputs().chain(outputs).map(|(_, b)| b)
 }

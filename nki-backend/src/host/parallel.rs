@@ -95,24 +95,43 @@ fn disjoint(kernel: &Kernel, buf: Buf, views: &[&View], var: Var, step: i64) -> 
     if kernel.bufs[buf].space.on_chip() {
         return false;
     }
-    (0..kernel.bufs[buf].shape.len()).any(|axis| {
-        let mut window: Option<(i64, i128, i128)> = None;
-        for view in views {
-            let Index::Slice(axes) = &view.index else { return false };
-            let Some(a) = axes.get(axis) else { return false };
-            let moves = a.start.coefficient(var);
-            let Some((lo, hi)) = rest_bounds(kernel, &a.start, var) else { return false };
-            let end = hi + (i128::from(a.count) - 1) * i128::from(a.step) + 1;
-            window = match window {
-                None => Some((moves, lo, end)),
-                Some((m, l, e)) if m == moves => Some((m, l.min(lo), e.max(end))),
-                Some(_) => return false,
-            };
-        }
+    let apart = |window: Option<(i64, i128, i128)>| {
         window.is_some_and(|(moves, lo, end)| {
             moves != 0 && end - lo <= i128::from(moves.unsigned_abs()) * i128::from(step)
         })
-    })
+    };
+    let by_axis = (0..kernel.bufs[buf].shape.len()).any(|axis| {
+        apart(union(views, |view| {
+            let Index::Slice(axes) = &view.index else { return None };
+            let a = axes.get(axis)?;
+            let (lo, hi) = rest_bounds(kernel, &a.start, var)?;
+            let end = hi + (i128::from(a.count) - 1) * i128::from(a.step) + 1;
+            Some((a.start.coefficient(var), lo, end))
+        }))
+    });
+    // Or a piece of the tensor as it lies in memory, for views that split or merge axes.
+    by_axis
+        || apart(union(views, |view| {
+            let pattern = view.pattern(&kernel.bufs[buf])?;
+            let (lo, hi) = rest_bounds(kernel, &pattern.offset, var)?;
+            let (low, high) = pattern.extent();
+            (view.dtype == kernel.bufs[buf].dtype)
+                .then(|| (pattern.offset.coefficient(var), lo + low, hi + high + 1))
+        }))
+}
+
+/// The window that contains those of all views, if all move alike: by how much per step, where it begins and ends.
+fn union(views: &[&View], window: impl Fn(&View) -> Option<(i64, i128, i128)>) -> Option<(i64, i128, i128)> {
+    let mut all: Option<(i64, i128, i128)> = None;
+    for view in views {
+        let (moves, lo, end) = window(view)?;
+        all = match all {
+            None => Some((moves, lo, end)),
+            Some((m, l, e)) if m == moves => Some((m, l.min(lo), e.max(end))),
+            Some(_) => return None,
+        };
+    }
+    all
 }
 
 /// Bounds of an affine position without its `var` term.

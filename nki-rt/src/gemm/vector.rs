@@ -10,10 +10,14 @@ use crate::simd::Simd;
 use crate::tier::Kernel;
 
 /// Most rows that come here.
-pub(super) const FEW: usize = 4;
+pub(super) const FEW: usize = 24;
 
-/// Columns of a task. The sums of its rows stay in the first cache.
-const TASK: usize = 1024;
+/// Rows of the result that are summed together: their sums fit the registers.
+const TOGETHER: usize = 4;
+
+/// Bytes of a row of `b` that a task takes: long enough for the memory to stream, short enough for the first cache to keep
+/// [`GROUP`] of them.
+const TASK: usize = 4096;
 
 /// Rows of `b` that are added to the sums in one go.
 const GROUP: usize = 8;
@@ -33,8 +37,9 @@ pub(super) unsafe fn run<T: Element>(gemm: &Gemm, k: usize, a: Side<T>, b: Side<
     }
     let rows: &[f32] = rows.numbers();
     let (threads, m) = (gemm.parallel.width(), a.len);
-    let share = b.len.div_ceil(threads * 4).next_multiple_of(64);
-    let cols_at_once = if threads == 1 { TASK } else { TASK.min(share) };
+    let task = TASK / size_of::<T>();
+    let share = b.len.div_ceil(threads * 2).next_multiple_of(64);
+    let cols_at_once = if threads == 1 { task } else { share.clamp(task / 4, task) };
     let b = &b;
     gemm.parallel.for_each(b.len.div_ceil(cols_at_once), &|task| {
         let first = task * cols_at_once;
@@ -77,20 +82,9 @@ impl<T: Element> Kernel for Columns<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match self.part.rows {
-            1 => self.sweep::<S, 1>(s),
-            2 => self.sweep::<S, 2>(s),
-            3 => self.sweep::<S, 3>(s),
-            _ => self.sweep::<S, 4>(s),
-        }
-    }
-}
-
-impl<T: Element> Columns<'_, T> {
-    #[inline(always)]
-    fn sweep<S: Simd, const M: usize>(self, s: S) {
         let Columns { a, b, k_step, part, sums } = self;
-        let k = a.len() / M;
+        let rows = part.rows;
+        let k = a.len() / rows;
         if k == 0 {
             part.fill_zero();
         }
@@ -102,17 +96,27 @@ impl<T: Element> Columns<'_, T> {
             sums.fill(0.0);
             let mut row = start;
             while row < end {
-                // SAFETY: rows row.. up to the end of the step exist.
-                unsafe {
-                    let at = base.wrapping_add(row * b.k);
-                    if row + GROUP <= end {
-                        add_rows::<S, T, M, GROUP>(s, &a[row * M..], at, b.k, part.cols, sums, length);
-                        row += GROUP;
-                    } else {
-                        add_rows::<S, T, M, 1>(s, &a[row * M..], at, b.k, part.cols, sums, length);
-                        row += 1;
+                let at = base.wrapping_add(row * b.k);
+                let group = if row + GROUP <= end { GROUP } else { 1 };
+                for first in (0..rows).step_by(TOGETHER) {
+                    let rows =
+                        Rows { a: &a[row * part.rows + first..], stride: part.rows, b: at, b_stride: b.k };
+                    let sums = &mut sums[first * length..];
+                    // SAFETY: rows row.. up to the end of the step exist.
+                    unsafe {
+                        match (part.rows - first, group == GROUP) {
+                            (1, true) => rows.add::<S, 1, GROUP, 2>(s, part.cols, sums, length),
+                            (2, true) => rows.add::<S, 2, GROUP, 2>(s, part.cols, sums, length),
+                            (3, true) => rows.add::<S, 3, GROUP, 2>(s, part.cols, sums, length),
+                            (_, true) => rows.add::<S, TOGETHER, GROUP, 2>(s, part.cols, sums, length),
+                            (1, false) => rows.add::<S, 1, 1, 1>(s, part.cols, sums, length),
+                            (2, false) => rows.add::<S, 2, 1, 1>(s, part.cols, sums, length),
+                            (3, false) => rows.add::<S, 3, 1, 1>(s, part.cols, sums, length),
+                            (_, false) => rows.add::<S, TOGETHER, 1, 1>(s, part.cols, sums, length),
+                        }
                     }
                 }
+                row += group;
             }
             for (m, sums) in sums.chunks_exact(length).enumerate() {
                 // SAFETY: row `m` of the part.
@@ -126,45 +130,83 @@ impl<T: Element> Columns<'_, T> {
     }
 }
 
-/// Adds the products with `G` rows of `b` to the sums, in ascending order.
-///
-/// # Safety
-/// `G` rows of `cols` elements of `b` must be readable.
-#[inline(always)]
-unsafe fn add_rows<S: Simd, T: Element, const M: usize, const G: usize>(
-    s: S,
-    a: &[f32],
+/// Some rows of `b`, and what they are multiplied by: element (g, m) is at `g * stride + m`.
+struct Rows<'a, T> {
+    a: &'a [f32],
+    stride: usize,
     b: *const T,
     b_stride: usize,
-    cols: usize,
-    sums: &mut [f32],
-    length: usize,
-) {
-    let a = &a[..G * M];
-    let sums = &mut sums[..M * length];
-    let mut n = 0;
-    while n < cols {
+}
+
+impl<T: Element> Rows<'_, T> {
+    /// Adds the products with `G` rows of `b` to the sums of `M` rows, in ascending order, `V` vectors at a time.
+    ///
+    /// # Safety
+    /// `G` rows of `cols` elements of `b` must be readable.
+    #[inline(always)]
+    unsafe fn add<S: Simd, const M: usize, const G: usize, const V: usize>(
+        &self,
+        s: S,
+        cols: usize,
+        sums: &mut [f32],
+        length: usize,
+    ) {
+        let a = &self.a[..(G - 1) * self.stride + M];
+        let sums = &mut sums[..M * length];
+        let mut n = 0;
         // SAFETY: the sums are padded to whole vectors; of `b` only existing columns are read.
         unsafe {
-            let mut acc = [s.splat(0.0); M];
+            while n + V * S::LANES <= cols {
+                self.vectors::<S, M, G, V>(s, a, n, sums, length, |at| T::Codec::load(s, at));
+                n += V * S::LANES;
+            }
+            while n < cols {
+                let left = S::LANES.min(cols - n);
+                self.vectors::<S, M, G, 1>(s, a, n, sums, length, |at| T::Codec::load_part(s, at, left));
+                n += S::LANES;
+            }
+        }
+    }
+
+    /// `V` vectors of sums from column `n` on.
+    ///
+    /// # Safety
+    /// As [`Rows::add`]; `load` reads what exists.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, const M: usize, const G: usize, const V: usize>(
+        &self,
+        s: S,
+        a: &[f32],
+        n: usize,
+        sums: &mut [f32],
+        length: usize,
+        load: impl Fn(*const u8) -> S::F,
+    ) {
+        // SAFETY: rows of `sums` are padded to whole vectors.
+        unsafe {
+            let mut acc = [[s.splat(0.0); V]; M];
             for (m, acc) in acc.iter_mut().enumerate() {
-                *acc = s.load(sums.as_ptr().add(m * length + n));
+                for (v, acc) in acc.iter_mut().enumerate() {
+                    *acc = s.load(sums.as_ptr().add(m * length + n + v * S::LANES));
+                }
             }
             for g in 0..G {
-                let at = b.wrapping_add(g * b_stride + n).cast();
-                let x = if n + S::LANES <= cols {
-                    T::Codec::load(s, at)
-                } else {
-                    T::Codec::load_part(s, at, cols - n)
-                };
+                let mut x = [s.splat(0.0); V];
+                for (v, x) in x.iter_mut().enumerate() {
+                    *x = load(self.b.wrapping_add(g * self.b_stride + n + v * S::LANES).cast());
+                }
                 for (m, acc) in acc.iter_mut().enumerate() {
-                    *acc = s.fma(s.splat(a[g * M + m]), x, *acc);
+                    let left = s.splat(a[g * self.stride + m]);
+                    for (acc, x) in acc.iter_mut().zip(&x) {
+                        *acc = s.fma(left, *x, *acc);
+                    }
                 }
             }
             for (m, acc) in acc.iter().enumerate() {
-                s.store(sums.as_mut_ptr().add(m * length + n), *acc);
+                for (v, acc) in acc.iter().enumerate() {
+                    s.store(sums.as_mut_ptr().add(m * length + n + v * S::LANES), *acc);
+                }
             }
         }
-        n += S::LANES;
     }
 }

@@ -66,9 +66,10 @@ pub fn ulps(got: f32, want: f64) -> f64 {
 }
 
 fn distance(got: f32, want: f64) -> f64 {
-    let exponent = want.abs().log2().floor().clamp(-126.0, 127.0);
+    let exponent = ((want.to_bits() >> 52) as i32 & 0x7FF) - 1023;
+    let unit = f64::from_bits(((exponent.clamp(-126, 127) - 23 + 1023) as u64) << 52);
     // An infinite result counts as the first number beyond the range.
     let got = if got.is_infinite() { f64::from(got.signum()) * 2f64.powi(128) } else { f64::from(got) };
-    let error = (got - want).abs() / 2f64.powf(exponent - 23.0);
+    let error = (got - want).abs() / unit;
     if error.is_nan() { f64::INFINITY } else { error }
 }

@@ -10,7 +10,7 @@ fn check(text: &str, lengths: &[usize]) {
     let kernel = text::parse(text, "chain.nkir").unwrap_or_else(|e| panic!("{e}\n{text}"));
     let verified = resolve_and_verify(kernel, Target::Trn2).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let native = compile(&verified, &HostOptions::default()).unwrap();
-    let found: Vec<usize> = native.chains.all.iter().map(|c| c.insts.len()).collect();
+    let found: Vec<usize> = native.lowered.chains.all.iter().map(|c| c.insts.len()).collect();
     assert_eq!(found, lengths, "{text}");
     let inputs: Vec<Tensor> = verified
         .kernel()

@@ -28,7 +28,7 @@ fn check(text: &str, products: usize) -> HostKernel {
     let kernel = text::parse(text, "nest.nkir").unwrap_or_else(|e| panic!("{e}\n{text}"));
     let verified = resolve_and_verify(kernel, Target::Trn2).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let native = compile(&verified, &HostOptions::default()).unwrap();
-    assert_eq!(native.nests.products.len(), products, "{text}");
+    assert_eq!(native.lowered.nests.products.len(), products, "{text}");
     for special in [false, true] {
         let inputs: Vec<Tensor> = verified
             .kernel()
@@ -226,14 +226,14 @@ fn other_nests_are_left_alone() {
     let overlapping = naive("f32", [4, 64, 24], [2, 32, 6], true, "tensor_copy %y, %acc")
         .replace("%out[%mi*2 +: 2, %ni*6 +: 6]", "%out[%mi*2 +: 2, %ni*5 +: 6]")
         .replace("%out: out hbm<f32, [4, 24]>", "%out: out hbm<f32, [4, 21]>");
-    assert_eq!(check(&overlapping, 1).nests.products[0].shape, [2, 64, 6]);
+    assert_eq!(check(&overlapping, 1).lowered.nests.products[0].shape, [2, 64, 6]);
     // The sum is used twice.
     let twice = naive("f32", [4, 64, 24], [2, 32, 6], true, "tensor_copy %y, %acc\ntensor_copy %y, %acc");
     check(&twice, 0);
     // The operand does not advance with K.
     let still = naive("f32", [4, 64, 24], [2, 32, 6], true, "tensor_copy %y, %acc")
         .replace("%lhs[%ki*32 +: 32", "%lhs[0:32");
-    assert_eq!(check(&still, 1).nests.products[0].a.step, Some(0));
+    assert_eq!(check(&still, 1).lowered.nests.products[0].a.step, Some(0));
 }
 
 #[test]
