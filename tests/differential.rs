@@ -27,7 +27,16 @@ fn agree(seed: u64, options: &GenOptions, special: bool) {
 
 fn agree_on(target: Target, cases: u64, first: u64) {
     for seed in first..first + cases {
-        agree(seed, &GenOptions { target, control: seed % 2 == 1, ..GenOptions::default() }, false);
+        agree(
+            seed,
+            &GenOptions {
+                target,
+                control: seed % 2 == 1,
+                everything: seed % 3 == 0,
+                ..GenOptions::default()
+            },
+            false,
+        );
     }
 }
 

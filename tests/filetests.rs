@@ -384,6 +384,46 @@ fn every_rule_has_a_file_that_breaks_it() {
     assert!(clean > 20, "only {clean} files and targets without findings");
 }
 
+/// Every instruction is in a kernel that the gate accepts on each target that has it, and in one that is refused with the
+/// target's rule on each target that has it not.
+#[test]
+fn every_instruction_has_files_for_every_target() {
+    use nki_ir::op::Op;
+    use nki_ir::verify::{resolve_and_verify, rules};
+    use std::collections::BTreeSet;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests");
+    let mut paths = Vec::new();
+    files(&root, &mut paths).expect("the folder of filetests can be read");
+    let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    for path in paths {
+        let name = path.to_string_lossy().into_owned();
+        let source = std::fs::read_to_string(&path).expect("a listed file can be read");
+        let Ok(kernel) = text::parse(&source, &name) else { continue };
+        let ops: BTreeSet<&str> = kernel.insts.values().map(|i| i.op.name()).collect();
+        for target in Target::ALL {
+            match resolve_and_verify(kernel.clone(), target) {
+                Ok(_) => accepted.extend(ops.iter().map(|op| (*op, target.name()))),
+                // The message begins with the instruction's name.
+                Err(found) => refused.extend(
+                    found
+                        .iter()
+                        .filter(|d| d.rule.is_some_and(|r| r.name == rules::TARGET_OP.name))
+                        .filter_map(|d| Some((*ops.get(d.message.split(':').next()?)?, target.name()))),
+                ),
+            }
+        }
+    }
+    let mut missing = Vec::new();
+    for (op, target) in Op::all().flat_map(|op| Target::ALL.map(|t| (op, t))) {
+        let has = op.row().engines_on(target.generation()).next().is_some();
+        let files = if has { &accepted } else { &refused };
+        if !files.contains(&(op.name(), target.name())) {
+            missing.push(format!("{op} {} {target}", if has { "accepted on" } else { "refused on" }));
+        }
+    }
+    assert!(missing.is_empty(), "no file has these:\n{}", missing.join("\n"));
+}
+
 // The harness itself: what is wrong in a file is seen.
 
 const BODY: &str = "nki-ir 1\n\nkernel @k() {\n  memset %x, 0.0\n}\n";

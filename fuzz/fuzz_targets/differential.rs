@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         !["9.7", "9.8.1", "9.8.2", "10"].contains(&op.row().section)
             && op.row().engines_on(target.generation()).next().is_some()
     });
-    let options = GenOptions { target, focus, control: first & 16 != 0, statements: 6, ..GenOptions::default() };
+    let options = GenOptions { target, focus, control: first & 16 != 0, everything: first & 64 != 0, statements: 6, ..GenOptions::default() };
     let kernel = generate_from(choices, &options);
     if let Some((way, what)) = agree::disagreement(&kernel, target, 1, first & 32 != 0) {
         panic!("{way} on {target}: {what}\n{}", text::print(&kernel));

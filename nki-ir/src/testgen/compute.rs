@@ -49,6 +49,9 @@ impl Gen<'_> {
             return;
         }
         let main = self.main();
+        if self.o.everything && self.rng.percent(25) {
+            return self.any_special_statement(main);
+        }
         match self.rng.below(28) {
             0..4 => self.activation(main),
             4..7 => self.tensor_tensor(main),

@@ -56,6 +56,8 @@ pub struct GenOptions {
     pub focus: Option<Op>,
     /// Registers, and loops, branches and positions on them.
     pub control: bool,
+    /// In the mix also GpSimd's gathers and searches, transfers that transpose or add, and the MX formats.
+    pub everything: bool,
 }
 
 impl Default for GenOptions {
@@ -70,6 +72,7 @@ impl Default for GenOptions {
             dynamic: true,
             focus: None,
             control: false,
+            everything: false,
         }
     }
 }

@@ -15,7 +15,30 @@ fn whole(n: u32) -> AxisSlice {
     AxisSlice::range(Affine::constant(0), n)
 }
 
+/// What [`Gen::special_statement`] makes.
+const SPECIAL_OPS: &[Op] = &[
+    Op::TensorPartitionReduce,
+    Op::SequenceBounds,
+    Op::LocalGather,
+    Op::NcNGather,
+    Op::NonzeroWithCount,
+    Op::Topk,
+    Op::DmaTranspose,
+    Op::DmaCompute,
+    Op::QuantizeMx,
+    Op::NcMatmulMx,
+];
+
 impl Gen<'_> {
+    /// One of the instructions of this file.
+    pub fn any_special_statement(&mut self, main: Sel) {
+        let here = self.o.target.generation();
+        let exists = |o: &&Op| o.row().engines_on(here).next().is_some();
+        let ops: Vec<Op> = SPECIAL_OPS.iter().filter(exists).copied().collect();
+        let op = self.rng.pick(&ops);
+        self.special_statement(op, main);
+    }
+
     /// `op`, on `main` where it takes any tile. Says whether `op` is one of this file.
     pub fn special_statement(&mut self, op: Op, main: Sel) -> bool {
         match op {
