@@ -38,9 +38,11 @@ const LARGER: &[Shape] = &[
         args: &[("causal", "true")],
     },
     shape("attention_decode", &[("batch", 1), ("heads", 32), ("kv_heads", 8), ("slots", 1024), ("d", 128)]),
+    shape("attention_backward", &[("heads", 2), ("queries", 1024), ("keys", 1024), ("d", 128)]),
     shape("cross_entropy", &[("rows", 256), ("classes", 32128)]),
     shape("cross_entropy_backward", &[("rows", 256), ("classes", 32128)]),
     shape("cumsum", &[("rows", 1024), ("columns", 4096)]),
+    shape("depthwise_conv1d", &[("channels", 512), ("length", 4096)]),
     shape("dropout", &[("rows", 1024), ("columns", 4096)]),
     Shape {
         kernel: "lm_head",
@@ -64,9 +66,21 @@ const LARGER: &[Shape] = &[
         ],
         args: &[("kv_heads", "8"), ("gamma", "normal"), ("cos", "normal"), ("sin", "normal")],
     },
+    shape("moe", &[("tokens", 512), ("hidden", 1024), ("inner", 512), ("block", 128)]),
+    shape("pool", &[("planes", 256), ("rows", 112), ("columns", 112)]),
+    shape("resize", &[("planes", 64)]),
     shape("rmsnorm", &[("rows", 1024), ("columns", 4096)]),
     shape("rmsnorm_backward", &[("rows", 1024), ("columns", 4096)]),
+    shape("rmsnorm_quant", &[("rows", 1024), ("columns", 4096)]),
+    shape("router", &[("tokens", 512), ("hidden", 4096), ("experts", 128)]),
+    shape("selective_scan", &[("channels", 256), ("length", 1024)]),
     shape("softmax", &[("rows", 1024), ("columns", 4096)]),
+];
+
+/// Operands without which kernels do not run.
+const NEEDS: &[(&str, &[(&str, &str)])] = &[
+    ("elementwise", &[("y", "normal")]),
+    ("foreach", &[("y", "uniform(0.5,2)"), ("scalar", "uniform(0.5,2)")]),
 ];
 
 /// Every shape that is measured: the default one of each contract, then larger ones, by kernel.
@@ -74,7 +88,8 @@ pub fn shapes() -> Vec<Shape> {
     let mut all = Vec::new();
     for contract in Contract::all() {
         let (kernel, dtype) = (contract.kernel.name, contract.dtypes[0]);
-        all.push(Shape { kernel, dtype, dims: &[], args: &[] });
+        let args = NEEDS.iter().find(|n| n.0 == kernel).map_or(&[][..], |n| n.1);
+        all.push(Shape { kernel, dtype, dims: &[], args });
         all.extend(LARGER.iter().filter(|s| s.kernel == kernel).cloned());
     }
     all

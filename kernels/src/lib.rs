@@ -2,7 +2,7 @@
 //!
 //! One folder a kernel: `kernel.rs` (the annotated function), `reference.rs` (what it computes, in plain `f64`),
 //! `tests.rs`, and `DESIGN.md` (how it uses the machine, and why). [`strip`] holds what several of them share,
-//! [`figures`] what they cost in simulated time.
+//! [`figures`] what they cost in simulated time, of which [`gallery`] makes a page.
 #![forbid(unsafe_code)]
 
 #[cfg(doctest)]
@@ -13,26 +13,35 @@ pub mod adamw;
 pub mod add;
 pub mod argmax;
 pub mod attention;
+pub mod attention_backward;
 pub mod attention_decode;
 pub mod cross_entropy;
 pub mod cumsum;
+pub mod depthwise_conv1d;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
 pub mod figures;
 pub mod foreach;
+pub mod gallery;
 pub mod kv_update;
 pub mod layernorm;
 pub mod llama;
 pub mod lm_head;
 pub mod matmul;
 pub mod mlp;
+pub mod moe;
+pub mod pool;
 pub mod projection;
 pub mod qkv;
 pub mod reduce;
+pub mod resize;
 pub mod rmsnorm;
 pub mod rmsnorm_backward;
+pub mod rmsnorm_quant;
 pub mod rope;
+pub mod router;
+pub mod selective_scan;
 pub mod softmax;
 pub mod strip;
 pub mod transpose;

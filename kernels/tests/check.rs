@@ -47,6 +47,11 @@ fn attention() {
 }
 
 #[test]
+fn attention_backward() {
+    check("attention_backward");
+}
+
+#[test]
 fn attention_cached() {
     check("attention_cached");
 }
@@ -79,6 +84,11 @@ fn cross_entropy_backward() {
 #[test]
 fn cumsum() {
     check("cumsum");
+}
+
+#[test]
+fn depthwise_conv1d() {
+    check("depthwise_conv1d");
 }
 
 #[test]
@@ -152,6 +162,16 @@ fn mlp() {
 }
 
 #[test]
+fn moe() {
+    check("moe");
+}
+
+#[test]
+fn pool() {
+    check("pool");
+}
+
+#[test]
 fn projection() {
     check("projection");
 }
@@ -167,6 +187,11 @@ fn reduce() {
 }
 
 #[test]
+fn resize() {
+    check("resize");
+}
+
+#[test]
 fn rmsnorm() {
     check("rmsnorm");
 }
@@ -174,6 +199,11 @@ fn rmsnorm() {
 #[test]
 fn rmsnorm_backward() {
     check("rmsnorm_backward");
+}
+
+#[test]
+fn rmsnorm_quant() {
+    check("rmsnorm_quant");
 }
 
 #[test]
@@ -192,8 +222,18 @@ fn rope_pair() {
 }
 
 #[test]
+fn router() {
+    check("router");
+}
+
+#[test]
 fn select() {
     check("select");
+}
+
+#[test]
+fn selective_scan() {
+    check("selective_scan");
 }
 
 #[test]

@@ -57,7 +57,13 @@ pub fn adamw<T: Float>(
     ensure!(nc, numbers == [3], "step, unbias and decay");
     ensure!(nc, (0.0..1.0).contains(&cfg.beta1) && (0.0..1.0).contains(&cfg.beta2));
     ensure!(nc, cfg.eps > 0.0 && cfg.columns > 0);
-    let rates = nc.load(rates.reshape([1, 3]).broadcast(0, 128));
+    // A fourth column for eps, which the scalar engine adds.
+    let loaded = nc.sbuf::<f32>([128, 4]);
+    nc.dma_copy(loaded.at((.., 0..3)), rates.reshape([1, 3]).broadcast(0, 128));
+    nc.memset(loaded.at((.., 3..4)), cfg.eps.into());
+    let (rates, unbias) = (loaded, loaded.at((.., 1..2)));
+    // The scalar engine multiplies before it takes the root.
+    nc.tensor_tensor(unbias, unbias, unbias, Alu::Multiply);
     // All partitions get the same number of elements, but for fewer than 128, which one partition takes.
     let even = n - n % 128;
     for (range, rows) in [(0..even, 128), (even..n, 1)] {
@@ -87,7 +93,7 @@ fn update<T: Float>(
 ) {
     let [rows, columns] = p.dims();
     let rate = |i: usize| rates.at((0..rows, i..i + 1));
-    let (step, unbias, decay) = (rate(0), rate(1), rate(2));
+    let (step, unbias_squared, decay, eps) = (rate(0), rate(1), rate(2), rate(3));
     let (x, gradient) = (nc.load(p), nc.load(g));
     let (m, v) = if cfg.decoupled {
         advance(nc, gradient, means, cfg)
@@ -103,8 +109,8 @@ fn update<T: Float>(
         nc.store(v_max, second);
     }
     let root = nc.sbuf::<f32>([rows, columns]);
-    nc.activation(root, Act::Sqrt, second);
-    nc.tensor_scalar(root, root, Alu::Multiply, unbias).then(Alu::Add, cfg.eps);
+    nc.activation(root, Act::Sqrt, second).scale(unbias_squared);
+    nc.activation(root, Act::Copy, root).bias(eps);
     nc.reciprocal(root, root);
     // step · m / (√v · unbias + eps), in place of the divisor.
     nc.scalar_tensor_tensor(root, m, Alu::Multiply, step, Alu::Multiply, root);

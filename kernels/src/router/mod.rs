@@ -1,0 +1,84 @@
+//! `router`: which experts a token goes to, and how much they count. See `DESIGN.md`.
+//!
+//! ```
+//! use nki::args::to_f64;
+//! use nki::ir::Tensor;
+//! use nki::prelude::*;
+//! use nki_kernels::router::{RouterConfig, router};
+//!
+//! let x = Tensor::from_f32(&[1, 1], &[1.0]).unwrap();
+//! let w = Tensor::from_f32(&[1, 3], &[0.0, 3f32.ln(), 2f32.ln()]).unwrap();
+//! let s = router::specialize::<f32>(&x, &w, None::<&Tensor>, RouterConfig::default());
+//! let results = s.run(Mode::Sim, Target::Trn2).unwrap();
+//! assert_eq!(to_f64(&results[1]), [1.0, 2.0]);
+//! assert!(to_f64(&results[2]).iter().zip([0.0, 0.6, 0.4]).all(|(a, b)| (a - b).abs() < 1e-5));
+//! ```
+
+mod kernel;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use kernel::{RouterAct, RouterConfig, router};
+
+use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
+use nki::ir::DType;
+
+/// What `router` promises.
+pub static CONTRACT: Contract = Contract {
+    kernel: router::INFO,
+    dims: &[("tokens", 128), ("hidden", 1024), ("experts", 64)],
+    tensors: &[
+        TensorRule::new("x", &["tokens", "hidden"]).filled("uniform(-1,1)"),
+        TensorRule::new("w", &["hidden", "experts"]).filled("uniform(-0.1,0.1)"),
+        TensorRule::new("bias", &["experts"]).of(DType::F32).optional(),
+    ],
+    results: &[
+        ResultRule { name: "logits", shape: &["tokens", "experts"] },
+        ResultRule { name: "index", shape: &["tokens", "k"] },
+        ResultRule { name: "affinities", shape: &["tokens", "experts"] },
+    ],
+    dtypes: &[DType::BF16, DType::F16, DType::F32],
+    reference: |i| {
+        reference::router(i.tensor("x"), i.tensor("w"), i.get("bias"), extents(i), &rule(i)).into()
+    },
+    // Products of what is given are exact and sums f32 in every dtype.
+    tolerance: |_| Tolerance::new(1e-5, 2e-6),
+    rounded_terms: None,
+    cases,
+    flops: |i| 2 * (i.dim("tokens") * i.dim("hidden") * i.dim("experts")) as u64,
+};
+nki::contract!(CONTRACT);
+
+fn extents(i: &Inputs) -> [usize; 2] {
+    [i.dim("hidden"), i.dim("experts")]
+}
+
+fn rule(i: &Inputs) -> reference::Rule {
+    reference::Rule {
+        k: i.value("k"),
+        act: i.value("act"),
+        select_first: i.value("select_first"),
+        normalise: i.value("normalise"),
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let case =
+        |tokens, hidden, experts| Case::dims(&[("tokens", tokens), ("hidden", hidden), ("experts", experts)]);
+    let mut all = Vec::new();
+    for (t, h, e, k) in
+        [(1, 1, 2, "1"), (4, 128, 16, "4"), (130, 67, 5, "3"), (129, 257, 128, "8"), (3, 300, 509, "8")]
+    {
+        all.push(case(t, h, e).arg("k", k));
+        all.push(case(t, h, e).arg("k", k).arg("bias", "normal").arg("act", "sigmoid"));
+    }
+    for act in ["softmax", "sigmoid"] {
+        for normalise in ["true", "false"] {
+            let all_first = case(37, 100, 19).arg("act", act).arg("normalise", normalise);
+            all.push(all_first.clone().arg("select_first", "false"));
+            all.push(all_first.arg("k", "5"));
+        }
+    }
+    all
+}
