@@ -97,6 +97,32 @@ pub struct Placement {
     pub loc: Loc,
 }
 
+impl Placement {
+    /// A short name: where buffers share the place, the first few of their names, each once without its number.
+    pub fn label(&self) -> String {
+        const SHOWN: usize = 3;
+        let mut bases: Vec<&str> = Vec::new();
+        for name in self.name.split('|') {
+            let base = match name.rsplit_once('.') {
+                Some((base, number)) if number.bytes().all(|b| b.is_ascii_digit()) => base,
+                _ => name,
+            };
+            if !bases.contains(&base) {
+                bases.push(base);
+            }
+        }
+        if bases.len() == 1 && !self.name.contains('|') {
+            return self.name.clone();
+        }
+        let more = match bases.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        bases.truncate(SHOWN);
+        bases.join("|") + &more
+    }
+}
+
 /// A physical access. SBUF and PSUM: partitions `partition .. partition + partitions`, byte `offset` within each, then
 /// `dims`. HBM: `partitions` is 1 and `offset` is the absolute address.
 #[derive(Clone, Debug, PartialEq)]

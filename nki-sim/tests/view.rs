@@ -172,3 +172,16 @@ fn the_first_events_are_kept_and_the_rest_is_counted() {
     assert!(program["dropped"].as_u64().unwrap() > 50, "{}", program["dropped"]);
     assert_eq!(page, self::page(50, 100).0);
 }
+
+#[test]
+fn places_of_many_buffers_have_short_names() {
+    let label = |name: &str| {
+        let mut p = pipeline(1);
+        p.placements[0].name = name.into();
+        p.placements[0].label()
+    };
+    // A buffer's own name is kept whole, its number too.
+    assert_eq!(label("acc.12"), "acc.12");
+    assert_eq!(label("rows|load|rows.1|load.1"), "rows|load");
+    assert_eq!(label("rows|load|q_t|load.1|q_t.1|sum.x|max"), "rows|load|q_t and 2 more");
+}

@@ -62,6 +62,53 @@ macro_rules! calibration_case {
     };
 }
 
+/// A published time that is no kernel's: of a single instruction.
+pub struct Figure {
+    pub id: &'static str,
+    pub title: &'static str,
+    pub target: Target,
+    pub measured_ns: f64,
+    pub simulate: fn() -> Result<f64, Diagnostics>,
+}
+
+inventory::collect!(&'static Figure);
+
+/// Registers a [`Figure`], given as the path of a `static`.
+#[macro_export]
+macro_rules! calibration_figure {
+    ($figure:path) => {
+        $crate::__private::inventory::submit! { &$figure as &'static $crate::calibrate::Figure }
+    };
+}
+
+/// Every registered figure, by its number.
+pub fn figures() -> Vec<&'static Figure> {
+    let mut all: Vec<_> = inventory::iter::<&'static Figure>.into_iter().copied().collect();
+    all.sort_by_key(|f| (number(f.id), f.id));
+    all
+}
+
+impl Figure {
+    /// Simulated beside measured, in nanoseconds.
+    ///
+    /// # Errors
+    /// What the gate, the compiler or the simulator find.
+    pub fn measure(&self) -> Result<Pair, Diagnostics> {
+        Ok(Pair { measured: self.measured_ns, simulated: (self.simulate)()? })
+    }
+}
+
+/// Compiles a kernel as it is written and simulates its time.
+///
+/// # Errors
+/// What the gate, the compiler or the simulator find.
+pub fn simulated(kernel: &Specialization, target: Target) -> Result<SimReport, Diagnostics> {
+    let disabled = vec![Pass::Fuse, Pass::ReuseLoads, Pass::Balance];
+    let options = CompileOptions { disabled, ..CompileOptions::default() };
+    let program = nki_sim::verify(compile(&kernel.verify(target)?, &options)?.program)?;
+    simulate(&program, None)
+}
+
 /// Every registered case, by its number.
 pub fn cases() -> Vec<&'static Case> {
     let mut all: Vec<_> = inventory::iter::<&'static Case>.into_iter().copied().collect();

@@ -2,7 +2,9 @@
 
 use super::command::Calibrate;
 use super::context::{Context, Outcome};
-use crate::calibrate::{Case, Group, Left, Measurement, Pair, Summary, cases, leave_one_out, measure};
+use crate::calibrate::{
+    Case, Group, Left, Measurement, Pair, Summary, cases, figures, leave_one_out, measure,
+};
 use nki_ir::{Code, Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 
@@ -48,8 +50,24 @@ pub fn run(context: &Context, args: &Calibrate) -> Result<Outcome, Diagnostics> 
         ));
         summaries.push(json!({ "group": name, "fitted": summary(&now), "leave_one_out": summary(&without) }));
     }
+    let mut single = Vec::new();
+    // Cases that are asked for by name come alone.
+    for figure in figures().into_iter().filter(|_| args.cases.is_empty()) {
+        let p = figure.measure()?;
+        if single.is_empty() {
+            context.say(format!(
+                "\n{:<74} {:>9} {:>9}   ratio",
+                "single instructions, ns", "measured", "simulated"
+            ));
+        }
+        let (id, title) = (figure.id, figure.title);
+        context.say(format!("{id} {title:<71} {:>9.1} {:>9.1} {:>7.3}", p.measured, p.simulated, p.ratio()));
+        single.push(json!({ "figure": id, "title": title, "target": figure.target.name(), "ns": pair(&p) }));
+    }
     let all: Vec<Value> = measured.iter().zip(&left).map(|(m, l)| to_json(m, l)).collect();
-    Ok(Outcome::ok(json!({ "schema": "nki.calibrate/1", "cases": all, "summary": summaries })))
+    Ok(Outcome::ok(
+        json!({ "schema": "nki.calibrate/1", "cases": all, "figures": single, "summary": summaries }),
+    ))
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Case>, Diagnostics> {

@@ -7,4 +7,5 @@ pub mod lora;
 pub mod mamba;
 mod pieces;
 pub mod product;
+pub mod single;
 pub mod vector;

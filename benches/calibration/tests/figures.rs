@@ -72,3 +72,14 @@ fn mamba() {
 fn tiny_vector_instructions() {
     holds("C9", 1.0, 0.0);
 }
+
+#[test]
+fn single_instructions() {
+    let all = nki::calibrate::figures();
+    assert_eq!(all.len(), 5);
+    for figure in all {
+        let p = figure.measure().unwrap_or_else(|d| panic!("{}: {d}", figure.id));
+        let percent = 100.0 * (p.ratio() - 1.0).abs();
+        assert!(percent <= 9.0, "{}: {} ns simulated, {} measured", figure.id, p.simulated, p.measured);
+    }
+}

@@ -305,26 +305,29 @@ impl Search<'_> {
         for &inst in &group.insts {
             let executions = self.stats.insts[inst as usize].count.max(1);
             match &mut infos[inst as usize] {
-                Info::Dma(d) => match kind {
-                    AdviceKind::Reload => {
-                        let kept =
-                            executions - reloads.again.get(&inst).copied().unwrap_or(0).min(executions);
-                        let part = |t: Ps| t * kept / executions;
-                        d.cost.shares.iter_mut().for_each(|s| s.service = part(s.service));
-                        (d.cost.start, d.cost.trigger, d.cost.issue) =
-                            (part(d.cost.start), part(d.cost.trigger), part(d.cost.issue));
-                        d.moving = None;
+                Info::Dma(d) => {
+                    match kind {
+                        AdviceKind::Reload => {
+                            let kept =
+                                executions - reloads.again.get(&inst).copied().unwrap_or(0).min(executions);
+                            let part = |t: Ps| t * kept / executions;
+                            d.cost.shares.iter_mut().for_each(|s| s.service = part(s.service));
+                            (d.cost.start, d.cost.trigger, d.cost.issue) =
+                                (part(d.cost.start), part(d.cost.trigger), part(d.cost.issue));
+                            d.moving = None;
+                        }
+                        AdviceKind::SmallElements => {
+                            d.shape = d.shape.in_elements_of(LARGE);
+                            d.cost.shares = d.shape.distribute(self.k, 0);
+                        }
+                        _ => {
+                            let merged = MERGED.min(group.count.max(1));
+                            (d.cost.start, d.cost.trigger, d.cost.issue) =
+                                (d.cost.start / merged, d.cost.trigger / merged, d.cost.issue / merged);
+                        }
                     }
-                    AdviceKind::SmallElements => {
-                        d.shape = d.shape.in_elements_of(LARGE);
-                        d.cost.shares = d.shape.distribute(self.k, 0);
-                    }
-                    _ => {
-                        let merged = MERGED.min(group.count.max(1));
-                        (d.cost.start, d.cost.trigger, d.cost.issue) =
-                            (d.cost.start / merged, d.cost.trigger / merged, d.cost.issue / merged);
-                    }
-                },
+                    d.shares = std::rc::Rc::new(d.cost.shares);
+                }
                 Info::Compute(c) if kind == AdviceKind::Transposes => {
                     (c.cost.occupancy, c.cost.latency, c.cost.base_occupancy) = (0, 0, 0);
                     c.cost.matmul = None;

@@ -70,11 +70,7 @@ fn peak(flat: &Flat, stats: &Stats, spans: &[Option<(Ps, Ps)>], space: Space) ->
     let (bytes, at) = best;
     let mut live: Vec<LiveBuffer> = of_space()
         .filter(|(_, (from, to))| *from <= at && at < *to)
-        .map(|(p, _)| LiveBuffer {
-            name: p.name.clone(),
-            at: flat.header.locs.resolve(p.loc),
-            bytes: size(p),
-        })
+        .map(|(p, _)| LiveBuffer { name: p.label(), at: flat.header.locs.resolve(p.loc), bytes: size(p) })
         .collect();
     live.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     Peak { at_ns: ns(at.saturating_sub(stats.first.unwrap_or(0))), bytes, live }

@@ -23,7 +23,7 @@ use crate::program::{MKind, STREAM_ENGINES};
 use crate::timing::{BINS, DMA_ROW, Info, Stall, Stats};
 use nki_ir::Target;
 use nki_ir::kernel::Space;
-use nki_ir::loc::SourceLoc;
+use nki_ir::loc::{Loc, SourceLoc};
 use nki_ir::op::Engine;
 use nki_ir::target::PSUM_BYTES_PER_PARTITION;
 use std::collections::BTreeMap;
@@ -328,20 +328,16 @@ type Line = (String, u32);
 
 /// Instructions by source line (file and line, whatever the column or call stack).
 fn lines(flat: &Flat, stats: &Stats, works: &[Work], path: &critical::Path) -> Vec<LineReport> {
-    let locs = &flat.header.locs;
-    let key = |inst: u32| {
-        let at = locs.resolve(flat.loc(inst));
-        at.map(|at| ((at.file.clone(), at.line), at))
-    };
-    let mut by_line: BTreeMap<Line, LineReport> = BTreeMap::new();
+    let mut places = Places { flat, by_loc: BTreeMap::new(), by_line: BTreeMap::new(), all: Vec::new() };
+    let mut found: BTreeMap<usize, LineReport> = BTreeMap::new();
     for (inst, s) in stats.insts.iter().enumerate() {
         let stalled: u64 = s.stalled.iter().sum();
         if s.count == 0 && stalled == 0 {
             continue;
         }
-        let Some((k, at)) = key(inst as u32) else { continue };
-        let line = by_line.entry(k).or_insert_with(|| LineReport {
-            at,
+        let Some(place) = places.of(inst as u32) else { continue };
+        let line = found.entry(place).or_insert_with(|| LineReport {
+            at: places.all[place].clone(),
             ops: Vec::new(),
             count: 0,
             busy_ns: 0.0,
@@ -364,25 +360,56 @@ fn lines(flat: &Flat, stats: &Stats, works: &[Work], path: &critical::Path) -> V
         line.hbm_bytes += works[inst].traffic.hbm() * s.count;
         line.critical_ns += path.insts.get(&(inst as u32)).map_or(0.0, |p| p.ns);
     }
-    let mut waits: BTreeMap<Line, BTreeMap<Line, (SourceLoc, f64)>> = BTreeMap::new();
+    let mut waits: BTreeMap<(usize, usize), f64> = BTreeMap::new();
     for (waiter, producer, time) in stats.waits.iter() {
-        if let (Some((w, _)), Some((p, at))) = (key(waiter), key(producer)) {
-            waits.entry(w).or_default().entry(p).or_insert((at, 0.0)).1 += ns(time);
+        if let (Some(w), Some(p)) = (places.of(waiter), places.of(producer)) {
+            *waits.entry((w, p)).or_default() += ns(time);
         }
     }
-    for (k, producers) in waits {
-        if let Some(line) = by_line.get_mut(&k) {
-            line.waits_for = producers.into_values().collect();
-            line.waits_for.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for ((waiter, producer), time) in waits {
+        if let Some(line) = found.get_mut(&waiter) {
+            line.waits_for.push((places.all[producer].clone(), time));
         }
     }
-    let mut out: Vec<LineReport> = by_line.into_values().collect();
+    let mut out: Vec<LineReport> = found.into_values().collect();
+    let position = |at: &SourceLoc| (at.file.clone(), at.line);
+    for line in &mut out {
+        line.waits_for.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| position(&a.0).cmp(&position(&b.0))));
+    }
     let cost = |l: &LineReport| [l.critical_ns, l.busy_ns, l.stalled_ns];
     out.sort_by(|a, b| {
-        let pairs = cost(b).into_iter().zip(cost(a));
-        pairs.map(|(x, y)| x.total_cmp(&y)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        let mut pairs = cost(b).into_iter().zip(cost(a)).map(|(x, y)| x.total_cmp(&y));
+        pairs.find(|o| o.is_ne()).unwrap_or_else(|| position(&a.at).cmp(&position(&b.at)))
     });
     out
+}
+
+/// The lines that instructions come from, by number: resolving a location makes strings, and few locations have many
+/// instructions.
+struct Places<'a> {
+    flat: &'a Flat,
+    by_loc: BTreeMap<Loc, Option<usize>>,
+    by_line: BTreeMap<Line, usize>,
+    all: Vec<SourceLoc>,
+}
+
+impl Places<'_> {
+    fn of(&mut self, inst: u32) -> Option<usize> {
+        let loc = self.flat.loc(inst);
+        if let Some(&known) = self.by_loc.get(&loc) {
+            return known;
+        }
+        let place = self.flat.header.locs.resolve(loc).map(|at| {
+            let next = self.all.len();
+            let place = *self.by_line.entry((at.file.clone(), at.line)).or_insert(next);
+            if place == next {
+                self.all.push(at);
+            }
+            place
+        });
+        self.by_loc.insert(loc, place);
+        place
+    }
 }
 
 fn chart(stats: &Stats) -> Chart {

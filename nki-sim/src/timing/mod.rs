@@ -9,6 +9,7 @@ mod path;
 mod semaphore;
 mod sequencer;
 mod stats;
+mod sync;
 mod throttle;
 mod timeline;
 mod transfer;
@@ -18,8 +19,8 @@ pub(crate) use stats::{EngineStats, Executed, Link, Stats};
 pub(crate) use timeline::{BINS, DMA_ROW};
 
 use crate::code::{CodeOp, Flat, Regs};
-use crate::constants::{Constants, DMA_RINGS};
-use crate::cost::{Cost, DmaCost, DmaShape, Ps, compute_cost, dma_shape, ps};
+use crate::constants::{Constants, DMA_ENGINES, DMA_RINGS};
+use crate::cost::{Cost, DmaCost, DmaShape, Ps, Share, compute_cost, dma_shape, ps};
 use crate::data::{Data, Resolved};
 use crate::hazard::Tracker;
 use crate::options::SimOptions;
@@ -35,6 +36,8 @@ use semaphore::{Delays, Semaphore};
 use sequencer::Sequencer;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
+use sync::SyncTable;
 use transfer::Transfer;
 
 /// What is fixed about an instruction.
@@ -57,11 +60,13 @@ pub(crate) struct ComputeInfo {
 pub(crate) struct DmaInfo {
     pub shape: DmaShape,
     pub cost: DmaCost,
+    /// Those of `cost`, shared with the transfers under way.
+    pub shares: Rc<[Share; DMA_ENGINES]>,
     /// Position of the operand whose start partition a register moves.
     pub moving: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// A sequencer goes on; outdated if the number differs from the sequencer's.
     Step { stream: u8, version: u32 },
@@ -71,18 +76,37 @@ enum What {
     Finish { class: u32, version: u32 },
 }
 
+/// The actor of arrivals; those before it are the sequencers, those behind it the classes of DMA engines.
+const ARRIVALS: u64 = 5;
+/// Bits of the sequence number.
+const SEQUENCE: u32 = 56;
+
 impl What {
-    fn actor(self) -> u32 {
+    fn actor(self) -> u64 {
         match self {
             What::Step { stream, .. } => stream.into(),
-            What::Arrive { .. } => 5,
-            What::Finish { class, .. } => 6 + class,
+            What::Arrive { .. } => ARRIVALS,
+            What::Finish { class, .. } => ARRIVALS + 1 + u64::from(class),
+        }
+    }
+    fn number(self) -> u32 {
+        match self {
+            What::Step { version: n, .. }
+            | What::Arrive { transfer: n }
+            | What::Finish { version: n, .. } => n,
+        }
+    }
+    fn of(actor: u64, number: u32) -> What {
+        match actor {
+            ..ARRIVALS => What::Step { stream: actor as u8, version: number },
+            ARRIVALS => What::Arrive { transfer: number },
+            _ => What::Finish { class: (actor - ARRIVALS - 1) as u32, version: number },
         }
     }
 }
 
-/// `(time, actor, sequence number, what)`.
-type Event = Reverse<(Ps, u32, u64, What)>;
+/// `(time, actor and sequence number, number of what happens)`: small, since the queue of events is what a run moves most.
+type Event = Reverse<(Ps, u64, u32)>;
 
 pub(crate) struct Machine<'a> {
     pub flat: &'a Flat,
@@ -92,6 +116,7 @@ pub(crate) struct Machine<'a> {
     sequencers: [Sequencer; 5],
     paths: [Path; 5],
     semaphores: Vec<Semaphore>,
+    sync: Rc<SyncTable>,
     delays: Delays,
     /// Exclusive resources: until when, by which stream (machine.md 13.6).
     locks: [(Ps, u8); path::LOCKS],
@@ -136,7 +161,8 @@ fn info(k: &Constants, engine: Engine, kind: &MKind) -> Info {
             Some((shape, cost)) => {
                 let moves = |o: &MOperand| matches!(o, MOperand::Access(a) if a.space.on_chip() && !a.partition.terms.is_empty());
                 let moving = operands.iter().position(moves);
-                Info::Dma(Box::new(DmaInfo { shape, cost, moving }))
+                let shares = Rc::new(cost.shares);
+                Info::Dma(Box::new(DmaInfo { shape, cost, shares, moving }))
             }
             None => Info::Other,
         },
@@ -179,6 +205,7 @@ impl<'a> Machine<'a> {
             sequencers: std::array::from_fn(|s| Sequencer::new(flat.header.registers[s])),
             paths: std::array::from_fn(|_| Path::new(k.sync.in_flight)),
             semaphores: vec![Semaphore::default(); flat.header.semaphores as usize],
+            sync: Rc::new(SyncTable::new(flat)),
             delays: Delays::new(k),
             locks: [(0, 0); path::LOCKS],
             throttle: throttle::Throttle::new(&k.pe, options.throttle),
@@ -201,7 +228,22 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, at: Ps, what: What) {
         self.sequence += 1;
-        self.events.push(Reverse((at, what.actor(), self.sequence, what)));
+        let order = what.actor() << SEQUENCE | self.sequence;
+        self.events.push(Reverse((at, order, what.number())));
+    }
+
+    /// Whether a step of stream `s` at `at` comes before every event that is planned, so that it need not be planned itself.
+    /// Earlier plans of the stream are then outdated.
+    fn is_next(&mut self, s: usize, at: Ps) -> bool {
+        let first = self
+            .events
+            .peek()
+            .is_none_or(|Reverse((time, order, _))| (at, s as u64) < (*time, order >> SEQUENCE));
+        if first {
+            let version = &mut self.sequencers[s].version;
+            *version = version.wrapping_add(1);
+        }
+        first
     }
 
     /// Runs to the end.
@@ -209,8 +251,8 @@ impl<'a> Machine<'a> {
         for stream in 0..5 {
             self.wake(stream, 0);
         }
-        while let Some(Reverse((now, _, _, what))) = self.events.pop() {
-            match what {
+        while let Some(Reverse((now, order, number))) = self.events.pop() {
+            match What::of(order >> SEQUENCE, number) {
                 What::Step { stream, version } => {
                     if self.sequencers[stream as usize].version == version {
                         self.step(stream as usize, now)?;

@@ -12,6 +12,7 @@ use crate::program::{MKind, STREAM_ENGINES, Sem};
 use crate::trace::{Producer, Stalled};
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::kernel::Space;
+use std::rc::Rc;
 
 pub(super) struct Sequencer {
     pub pc: usize,
@@ -61,7 +62,7 @@ pub(super) enum Step {
 
 impl Machine<'_> {
     /// Runs a stream from `now` until time has to pass.
-    pub(super) fn step(&mut self, s: usize, now: Ps) -> Result<(), Diagnostics> {
+    pub(super) fn step(&mut self, s: usize, mut now: Ps) -> Result<(), Diagnostics> {
         loop {
             let flat = self.flat;
             let Some(code) = flat.streams[s].get(self.sequencers[s].pc) else {
@@ -95,10 +96,14 @@ impl Machine<'_> {
                     }
                     if at > now {
                         self.sequencers[s].floor = at;
-                        self.wake(s, at);
-                        return Ok(());
+                        if !self.is_next(s, at) {
+                            self.wake(s, at);
+                            return Ok(());
+                        }
+                        now = at;
                     }
                 }
+                Step::Again(at) if at > now && self.is_next(s, at) => now = at,
                 Step::Again(at) => {
                     self.wake(s, at);
                     return Ok(());
@@ -239,10 +244,10 @@ impl Machine<'_> {
 
     /// When the waits of `inst` are satisfied: `Err` says when to come back.
     pub(super) fn wait(&mut self, s: usize, inst: u32, now: Ps) -> Result<Ready, Step> {
-        let flat = self.flat;
         let mut ready = Ready { at: 0, last: None };
-        for w in &flat.insts[inst as usize].waits {
-            let at_least = w.at_least.eval(&self.sequencers[s].regs);
+        let waits = self.sync.waits(inst);
+        for w in waits {
+            let at_least = self.sync.at_least(w, &self.sequencers[s].regs);
             let sem = &mut self.semaphores[w.sem.0 as usize];
             match sem.satisfied(at_least, s as u8, &self.delays) {
                 Some(found) if found.at >= ready.at => ready = Ready { at: found.at, last: found.last },
@@ -261,7 +266,7 @@ impl Machine<'_> {
         };
         if ready.at > now && ready.at > free {
             // Something that is not known yet may still increment it earlier.
-            for w in &flat.insts[inst as usize].waits {
+            for w in waits {
                 let sem = &mut self.semaphores[w.sem.0 as usize];
                 if !sem.waiters.contains(&(s as u8)) {
                     sem.waiters.push(s as u8);
@@ -293,12 +298,12 @@ impl Machine<'_> {
         now: Ps,
         event: u32,
     ) -> Result<(), Diagnostics> {
-        let flat = self.flat;
-        for signal in &flat.insts[inst as usize].signals {
+        let sync = Rc::clone(&self.sync);
+        for signal in sync.signals(inst) {
             let cause = Cause { by: By::Engine(s as u8), event, inst, issued };
             self.increment(signal.sem, at, cause, signal.add.into(), now);
             if self.semaphores[signal.sem.0 as usize].value() > SEMAPHORE_MAX {
-                return Err(overflow(flat, inst, signal.sem).into());
+                return Err(overflow(self.flat, inst, signal.sem).into());
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::trace::{Completed, Triggered};
 use nki_ir::diag::Diagnostics;
 use nki_ir::op::DgeMode;
 use smallvec::SmallVec;
+use std::rc::Rc;
 
 /// A transfer under way.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Transfer {
     inst: u32,
     event: u32,
     ring: u8,
-    shares: [Share; 16],
+    shares: Rc<[Share; 16]>,
     load: bool,
     trigger: Ps,
     /// First byte on engine 0.
@@ -121,9 +122,9 @@ impl Machine<'_> {
         let shares = match info.moving.and_then(|o| operands.get(o)) {
             Some(MOperand::Access(a)) => {
                 let start = a.partition.eval(&self.sequencers[s].regs).clamp(0, 127);
-                info.shape.distribute(self.k, start as u32)
+                Rc::new(info.shape.distribute(self.k, start as u32))
             }
-            _ => info.cost.shares,
+            _ => Rc::clone(&info.shares),
         };
         let resolved = self.prepare(s, inst)?;
         let transfer = Transfer {
@@ -153,9 +154,9 @@ impl Machine<'_> {
     }
 
     /// Adversarial runs: engines differ in speed.
-    fn jitter(&mut self, mut shares: [Share; 16]) -> [Share; 16] {
+    fn jitter(&mut self, mut shares: Rc<[Share; 16]>) -> Rc<[Share; 16]> {
         if let Some(random) = &mut self.random {
-            for share in &mut shares {
+            for share in Rc::make_mut(&mut shares) {
                 share.service += random.spread(20);
             }
         }
@@ -194,8 +195,8 @@ impl Machine<'_> {
         if complete {
             self.complete(done.transfer)?;
         }
-        let flat = self.flat;
-        for signal in &flat.insts[inst as usize].signals {
+        let sync = Rc::clone(&self.sync);
+        for signal in sync.signals(inst) {
             self.increment(signal.sem, at, cause, done.mask.count_ones().into(), moment.at);
         }
         Ok(())

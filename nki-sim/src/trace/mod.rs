@@ -5,7 +5,9 @@ mod lives;
 mod series;
 
 pub use chrome::ChromeTrace;
-pub(crate) use lives::{Life, Lives, accesses};
+#[cfg(feature = "json")]
+pub(crate) use lives::Lives;
+pub(crate) use lives::{Life, accesses};
 
 use crate::cost::Ps;
 use crate::timing::Stall;

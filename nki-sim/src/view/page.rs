@@ -3,7 +3,7 @@
 use super::encode;
 use super::record::{Queue, Recorder};
 use crate::cost::sides;
-use crate::program::{MInst, MKind, Program, STREAM_ENGINES};
+use crate::program::{MInst, MKind, Placement, Program, STREAM_ENGINES};
 use crate::report::SimReport;
 use crate::timing::Stall;
 use crate::trace::accesses;
@@ -96,6 +96,8 @@ impl Recorder<'_> {
 
     fn program_json(&self, source: Source<'_>) -> Value {
         let header = self.program.header();
+        // Places of many buffers have names of kilobytes.
+        let labels: Vec<String> = header.placements.iter().map(Placement::label).collect();
         let (mut names, mut places, mut details) = (Table::default(), Table::default(), Table::default());
         let mut lines: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         let mut insts = Vec::with_capacity(self.program.flat.insts.len());
@@ -106,7 +108,7 @@ impl Recorder<'_> {
                 lines.entry(at.file.clone()).or_default().push(at.line);
                 places.index(format!("{at:?}"), || place(&at))
             });
-            let text = detail(header, inst);
+            let text = detail(header, &labels, inst);
             let touched: Vec<u32> = accesses(inst)
                 .iter()
                 .filter(|(_, a)| a.space.on_chip())
@@ -129,8 +131,8 @@ impl Recorder<'_> {
             "places": places.list,
             "details": details.list,
             "insts": insts,
-            "placements": header.placements.iter().map(|p| json!({
-                "name": p.name,
+            "placements": header.placements.iter().zip(&labels).map(|(p, label)| json!({
+                "name": label,
                 "space": p.space.name(),
                 "partition": p.start_partition,
                 "partitions": p.partitions,
@@ -175,11 +177,11 @@ fn place(at: &SourceLoc) -> Value {
 }
 
 /// Function, destination and sources by name.
-fn detail(header: &Program, inst: &MInst) -> String {
+fn detail(header: &Program, labels: &[String], inst: &MInst) -> String {
     let object = |space: Space, object: Option<u32>| {
         let name = object.and_then(|o| match space {
             Space::Hbm => header.tensors.get(o as usize).map(|t| t.name.as_str()),
-            _ => header.placements.get(o as usize).map(|p| p.name.as_str()),
+            _ => labels.get(o as usize).map(String::as_str),
         });
         name.unwrap_or(space.name()).to_string()
     };

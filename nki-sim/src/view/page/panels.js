@@ -12,7 +12,7 @@ function figures() {
     ['useful flops', amount(r.flops.useful, 'flop')], ['HBM read', amount(r.bytes.hbm_read, 'B')],
     ['HBM written', amount(r.bytes.hbm_written, 'B')],
     ['SBUF per partition', `${amount(r.memory.sbuf_bytes, 'B')} of ${amount(r.memory.sbuf_limit, 'B')}`],
-    ['PSUM per partition', `${amount(r.memory.psum_bytes, 'B')} of ${amount(r.memory.psum_limit, 'B')}`],
+    ['SBUF at most', amount(r.memory.sbuf_peak.bytes, 'B')], ['PSUM per partition', `${amount(r.memory.psum_bytes, 'B')} of ${amount(r.memory.psum_limit, 'B')}`],
     ['instructions', r.instructions.toLocaleString('en')],
   ];
   document.getElementById('figures').append(...list.map(([name, value]) => make('li', {}, make('b', { textContent: value }), make('span', { textContent: name }))));
