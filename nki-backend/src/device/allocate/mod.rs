@@ -22,6 +22,7 @@ use nki_ir::{Attr, Buf, Code, Diagnostic, Diagnostics, Kernel, Op, Space, Target
 use nki_sim::program::{HbmTensor, Placement};
 use place::{Request, Spot, place, rotate_banks};
 use smallvec::{SmallVec, smallvec};
+use std::collections::HashSet;
 
 /// Where an instance lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -498,11 +499,13 @@ impl Pool<'_> {
     /// The buffer's name, or those of all that share the site.
     fn name(&self, s: &Site) -> String {
         let mut names: Vec<&str> = Vec::new();
+        // Thousands of buffers may share a site.
+        let mut seen: HashSet<&str> = HashSet::new();
         let mut last = None;
         for &i in &s.instances {
             let buf = self.stream.instances[i as usize].buf;
             let name = self.kernel.bufs[buf].name.as_str();
-            if last != Some(buf) && !names.contains(&name) {
+            if last != Some(buf) && seen.insert(name) {
                 names.push(name);
             }
             last = Some(buf);
