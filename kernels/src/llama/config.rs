@@ -124,7 +124,7 @@ impl LlamaConfig {
         if sizes.contains(&0) {
             return Err(error(format!("a size of the model is 0: {self:?}")));
         }
-        if !self.heads.is_multiple_of(self.kv_heads) || self.d % 2 != 0 || self.d > 128 {
+        if !self.heads.is_multiple_of(self.kv_heads) || !self.d.is_multiple_of(2) || self.d > 128 {
             return Err(error(format!(
                 "{} heads of {} elements over {} of keys: heads are a multiple of those of keys, and have an even number \
                  of elements, at most 128",

@@ -7,7 +7,7 @@ use nki::args::to_f64;
 use nki::ir::{Code, DType, Diagnostic, Diagnostics, Target, Tensor};
 use nki::{Executable, Mode};
 use std::collections::BTreeMap;
-use std::mem::replace;
+use std::mem::{replace, take};
 use std::rc::Rc;
 
 /// How a model runs.
@@ -259,7 +259,7 @@ impl Llama {
         sequence: usize,
     ) -> Result<Tensor, Diagnostics> {
         let kernels = self.kernels(step)?;
-        let mut embedding = replace(&mut self.embedding, Vec::new());
+        let mut embedding = take(&mut self.embedding);
         embedding[1] = integers(tokens);
         let looked_up = self.run_one(&kernels.embedding, &embedding);
         self.embedding = embedding;
@@ -357,7 +357,7 @@ impl Llama {
 
     fn logits(&mut self, step: Step, x: Tensor) -> Result<Output, Diagnostics> {
         let kernels = self.kernels(step)?;
-        let mut head = replace(&mut self.head, Vec::new());
+        let mut head = take(&mut self.head);
         head[0] = x;
         let logits = self.run_one(&kernels.head, &head);
         self.head = head;
