@@ -77,7 +77,7 @@ impl Schedule {
         self.step(What::Place { partition, byte }, label, Location::caller())
     }
     /// Makes a hardware loop of a device loop, with `count` of its turns in each turn; a loop of no more turns is unrolled
-    /// whole. The device compiler refuses a count that does not divide the number of turns.
+    /// whole, and turns that are left over are unrolled behind it.
     #[track_caller]
     pub fn unroll(self, label: Label, count: u32) -> Self {
         self.step(What::Unroll(count), label, Location::caller())

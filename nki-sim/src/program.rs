@@ -63,7 +63,7 @@ pub const SEMAPHORE_MAX: u64 = u32::MAX as u64;
 pub struct RegAffine {
     pub constant: i64,
     /// Sorted by register, no zero coefficients.
-    pub terms: SmallVec<[(SeqReg, i64); 2]>,
+    pub terms: SmallVec<[(SeqReg, i64); 1]>,
 }
 
 impl From<i64> for RegAffine {
@@ -215,9 +215,9 @@ pub enum MAccumulate {
 #[derive(Clone, Debug, PartialEq)]
 pub enum MKind {
     /// An instruction of the op table on this stream's data path; `attrs` as in the row.
-    Compute { op: Op, operands: SmallVec<[MOperand; 4]>, attrs: SmallVec<[Attr; 4]>, accumulate: MAccumulate },
+    Compute { op: Op, operands: SmallVec<[MOperand; 3]>, attrs: SmallVec<[Attr; 4]>, accumulate: MAccumulate },
     /// Triggers a DMA transfer and goes on. `queue` is the ring number 0..16 used on all 16 DMA engines; `dge` is resolved.
-    Dma { op: Op, operands: SmallVec<[MOperand; 4]>, attrs: SmallVec<[Attr; 4]>, queue: u8, dge: DgeMode },
+    Dma { op: Op, operands: SmallVec<[MOperand; 3]>, attrs: SmallVec<[Attr; 4]>, queue: u8, dge: DgeMode },
     /// Only waits and signals.
     Sync,
     /// `for reg in lo..hi step step`, executed by this stream's sequencer. `max` is a promise: an end in a register is at

@@ -29,6 +29,11 @@ pub struct Back<'a> {
 /// Programs up to this many instructions are simulated.
 const MEASURED: usize = 20_000;
 
+/// Programs up to this many instructions are simulated with every schedule of which the estimate is up to twice the best; of
+/// larger ones, [`SEVERAL`] within a few percent.
+const FEW: usize = 2_000;
+const SEVERAL: usize = 3;
+
 /// Executed instructions after which a simulation is not worth the time.
 const MEASURED_TURNS: u64 = 200_000;
 
@@ -54,12 +59,20 @@ impl Back<'_> {
         let blocks = self.candidates();
         let by_estimate: Vec<usize> = blocks.iter().map(|b| fastest(&b.plans)).collect();
         let mut choices = vec![by_estimate];
-        if self.options.runs(Pass::Measure) && self.stream.items.len() <= MEASURED {
+        let short = self.stream.items.len() <= MEASURED && executed(&self.stream.blocks) <= MEASURED_TURNS;
+        if self.options.runs(Pass::Measure) && short {
             // And each way of scheduling throughout.
             let ways = blocks.iter().map(|b| b.plans.len()).max().unwrap_or(0);
             let throughout = |k: usize| blocks.iter().map(|b| k.min(b.plans.len() - 1)).collect();
-            for choice in (0..ways).map(throughout) {
-                if !choices.contains(&choice) {
+            let estimate =
+                |choice: &[usize]| -> f64 { blocks.iter().zip(choice).map(|(b, &k)| b.plans[k].time).sum() };
+            let few = self.stream.items.len() <= FEW;
+            let hopeless = estimate(&choices[0]) * if few { 2.0 } else { 1.03 };
+            let mut others: Vec<Vec<usize>> = (0..ways).map(throughout).collect();
+            others.retain(|c| estimate(c) <= hopeless);
+            others.sort_by(|a, b| estimate(a).total_cmp(&estimate(b)));
+            for choice in others {
+                if (few || choices.len() < SEVERAL) && !choices.contains(&choice) {
                     choices.push(choice);
                 }
             }
@@ -168,6 +181,29 @@ fn simulated_time(program: &Program) -> Option<f64> {
         ..SimOptions::default()
     };
     Some(nki_sim::run(&verified, &[], &options).ok()?.report.kernel_ns)
+}
+
+/// Instructions that are executed; what depends on registers counts once.
+fn executed(blocks: &[Block]) -> u64 {
+    let mut stack: Vec<(u64, std::slice::Iter<'_, Block>)> = vec![(1, blocks.iter())];
+    let mut sum = 0u64;
+    while let Some((turns, top)) = stack.last_mut() {
+        let turns = *turns;
+        let Some(block) = top.next() else {
+            stack.pop();
+            continue;
+        };
+        let inner = match block {
+            Block::Straight(r) => {
+                sum = sum.saturating_add(turns.saturating_mul(r.len() as u64));
+                continue;
+            }
+            Block::Loop(l, _) if l.dynamic.is_none() => turns.saturating_mul(l.trip),
+            _ => turns,
+        };
+        stack.extend(block.bodies().into_iter().map(|b| (inner, b.iter())));
+    }
+    sum
 }
 
 /// Straight blocks in order, however deep in hardware loops.

@@ -123,7 +123,7 @@ fn loops(kernel: &Kernel, stream: &Stream) -> Vec<LoopChoice> {
     for (source, data) in kernel.loops.iter() {
         let (LoopData::For { .. }, Some(trip)) = (data, data.trip_count()) else { continue };
         let hard = stream.loops.iter().find(|l| l.source == source);
-        let unroll = hard.map_or(trip, |l| trip / l.trip.max(1));
+        let unroll = hard.map_or(trip, |l| (l.step / l.source_step.max(1)) as u64);
         if trip > 0 {
             out.push(LoopChoice { source, trip, unroll });
         }

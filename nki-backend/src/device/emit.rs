@@ -23,7 +23,7 @@ pub const SEMAPHORES: u32 = 256;
 const TRANSFER: u32 = 16;
 
 /// The operands of a template with all variables at zero, for questions about cost.
-pub fn bare_operands(t: &Template) -> SmallVec<[MOperand; 4]> {
+pub fn bare_operands(t: &Template) -> SmallVec<[MOperand; 3]> {
     let bare = |v: &ViewForm| access(v, v.part.offset().into(), v.offset.offset().into(), None, None);
     t.operands
         .iter()
@@ -251,12 +251,16 @@ impl Emitter<'_> {
     fn straight(&mut self, b: &Scheduled, out: &mut [Vec<MInst>; 5]) {
         let first = b.plan.items.start;
         let mut last_compute = [u32::MAX; 5];
-        if self.barriers {
-            for &i in &b.plan.order {
-                if !self.template(i).is_dma() {
-                    last_compute[b.plan.stream(i)] = i;
-                }
+        let mut count = [0usize; 5];
+        for &i in &b.plan.order {
+            let stream = b.plan.stream(i);
+            count[stream] += 1;
+            if !self.template(i).is_dma() {
+                last_compute[stream] = i;
             }
+        }
+        for (stream, n) in out.iter_mut().zip(count) {
+            stream.reserve(n);
         }
         for &i in &b.plan.order {
             let stream = b.plan.stream(i);
@@ -382,7 +386,7 @@ impl Emitter<'_> {
         let t = self.template(i);
         let mut accesses = self.s.stream.accesses_of(i as usize).iter();
         let mut take = || *accesses.next().expect("an item has an access per view");
-        let mut operands: SmallVec<[MOperand; 4]> = smallvec![];
+        let mut operands: SmallVec<[MOperand; 3]> = smallvec![];
         for o in &t.operands {
             operands.push(match o {
                 Form::None => MOperand::None,
@@ -390,7 +394,7 @@ impl Emitter<'_> {
                 Form::Int(x) => MOperand::Int(*x),
                 Form::Reg(r) => MOperand::Reg(self.seq_reg(*r)),
                 Form::Index(_) => unreachable!("only register instructions take positions"),
-                Form::View(v) => MOperand::Access(self.operand_access(v, &mut take)),
+                Form::View(v) => MOperand::Access(self.operand_access(i, v, &mut take)),
             });
         }
         let attrs = t.attrs.clone();
@@ -399,7 +403,7 @@ impl Emitter<'_> {
         }
         let accumulate = match (item.adds, item.conditional, &t.accumulate) {
             (true, true, Accumulate::UnlessFirst(vars)) => {
-                let loops = self.s.stream.loops.iter().filter(|l| vars.contains(&l.var));
+                let loops = self.s.stream.loops_around(i).iter().filter(|l| vars.contains(&l.var));
                 let first = |l: &HardLoop| match l.dynamic {
                     Some(DynamicBounds { lo: Bound::Const(lo), .. }) => lo,
                     _ => 0,
@@ -412,12 +416,12 @@ impl Emitter<'_> {
         MKind::Compute { op: t.op, operands, attrs, accumulate }
     }
 
-    fn physical(&self, v: &ViewForm, a: ItemAccess) -> Access {
+    fn physical(&self, i: u32, v: &ViewForm, a: ItemAccess) -> Access {
         let place = &self.s.allocation.places[a.instance as usize];
         let size = v.dtype.bytes() as i64;
         let mut partition = RegAffine::from(i64::from(place.partition) + i64::from(a.part));
         let mut offset = RegAffine::from(place.offset as i64 + a.offset);
-        for l in &self.s.stream.loops {
+        for l in self.s.stream.loops_around(i) {
             for (affine, to, scale) in [(&v.part, &mut partition, 1), (&v.offset, &mut offset, size)] {
                 let c = affine.coefficient(l.var) * l.step * scale;
                 if c != 0 {

@@ -27,6 +27,8 @@ pub struct Item {
     pub adds: bool,
     /// Whether it adds depends on hardware loop counters alone.
     pub conditional: bool,
+    /// The hardware loops around it: an entry of [`Stream::nests`].
+    pub nest: u32,
 }
 
 /// What an item's view touches, relative to its instance. Terms in hardware loop counters are left out; they are the same
@@ -101,7 +103,7 @@ impl Block {
 }
 
 /// The expanded kernel.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stream {
     pub items: Vec<Item>,
     pub accesses: Vec<ItemAccess>,
@@ -109,6 +111,8 @@ pub struct Stream {
     pub blocks: Vec<Block>,
     /// Loops kept as hardware loops.
     pub loops: Vec<HardLoop>,
+    /// Sets of hardware loops that are open at once, outermost first. The first is empty.
+    pub nests: Vec<SmallVec<[HardLoop; 2]>>,
     /// The values that register instructions take from loop variables, by item; terms in counters are left out.
     pub positions: BTreeMap<u32, i64>,
 }
@@ -117,6 +121,10 @@ impl Stream {
     /// Whether it is one straight block: no loop is kept, and no register set.
     pub fn is_straight(&self) -> bool {
         self.blocks.iter().all(|b| matches!(b, Block::Straight(_)))
+    }
+    /// The hardware loops around item `i`: not those of whose turns it is one that was left over.
+    pub fn loops_around(&self, i: u32) -> &[HardLoop] {
+        &self.nests[self.items[i as usize].nest as usize]
     }
     /// The accesses of item `i`.
     pub fn accesses_of(&self, i: usize) -> &[ItemAccess] {
@@ -140,7 +148,9 @@ pub fn expand(
         hard_vars: vec![false; kernel.vars.len()],
         current: vec![NONE; kernel.bufs.len()],
         group: NONE,
-        out: Stream::default(),
+        open: SmallVec::new(),
+        nest: 0,
+        out: Stream { nests: vec![SmallVec::new()], ..Stream::default() },
     };
     for (buf, data) in kernel.bufs.iter() {
         if data.kind != BufKind::Private {
@@ -157,13 +167,29 @@ pub fn expand(
     Ok(e.out)
 }
 
+/// Instructions that one turn of a hardware loop holds if the compiler chooses: enough that filling and draining the pipeline
+/// at its ends costs little.
+const TURN: u64 = 20_000;
+
 /// Which loops stay hardware loops: those that unroll to more than `budget` instructions, and those around loops and branches
-/// on registers, which exist once. Sizes are summed from the inside
-/// out without recursion: `order` lists a region before what is nested in it.
+/// on registers, which exist once. When what remains is still more than `budget` in all, smaller loops stay, too.
 ///
 /// A schedule's `unroll n` makes a hardware loop of `n` turns each of one with more than `n` turns; others unroll whole.
 /// By loop: turns of the source in one of the hardware loop, 0 for a loop that unrolls.
 fn hardware_loops(kernel: &Kernel, budget: u64) -> Result<Vec<u32>, Diagnostics> {
+    let mut limit = budget;
+    loop {
+        let (hard, total) = loops_beyond(kernel, limit)?;
+        if total <= budget || limit == 0 {
+            return Ok(hard);
+        }
+        limit /= 2;
+    }
+}
+
+/// The loops that stay if none may unroll to more than `limit`, and how many instructions there are then. Sizes are summed from
+/// the inside out without recursion: `order` lists a region before what is nested in it.
+fn loops_beyond(kernel: &Kernel, limit: u64) -> Result<(Vec<u32>, u64), Diagnostics> {
     let mut hard = vec![0u32; kernel.loops.len()];
     let mut errors = Diagnostics::new();
     let mut size = vec![0u64; kernel.regions.len()];
@@ -200,24 +226,28 @@ fn hardware_loops(kernel: &Kernel, budget: u64) -> Result<Vec<u32>, Diagnostics>
                         }
                         _ if inside => u32::from(trip > 1),
                         LoopData::For { unroll: Some(n), .. } if trip <= u64::from(*n) => 0,
-                        LoopData::For { unroll: Some(n), var, loc, .. } => {
-                            if *n == 0 || !trip.is_multiple_of((*n).into()) {
-                                errors.push(not_divisible(kernel, *var, *loc, *n, trip));
-                            }
-                            (*n).max(1)
-                        }
-                        _ => u32::from(unrolled > budget),
+                        LoopData::For { unroll: Some(n), .. } => (*n).max(1),
+                        LoopData::For { .. } if unrolled > limit => turns_of(body, trip, limit),
+                        _ => 0,
                     };
                     match hard[l.index()] {
                         0 => unrolled,
-                        turns => body.saturating_mul(turns.into()),
+                        turns => body.saturating_mul(u64::from(turns) + trip % u64::from(turns)),
                     }
                 }
             });
         }
         size[region.index()] = total;
     }
-    if errors.has_errors() { Err(errors) } else { Ok(hard) }
+    if errors.has_errors() { Err(errors) } else { Ok((hard, size[kernel.body.index()])) }
+}
+
+/// How many turns of a loop the compiler puts into one of a hardware loop: as many as make [`TURN`] instructions, rather a
+/// divisor of `trip` than more of them. What is left over is unrolled behind the loop.
+fn turns_of(body: u64, trip: u64, limit: u64) -> u32 {
+    let most = (TURN.min(limit) / body.max(1)).clamp(1, trip.max(1));
+    let divisor = (most.div_ceil(2)..=most).rev().find(|d| trip.is_multiple_of(*d));
+    u32::try_from(divisor.unwrap_or(most)).unwrap_or(u32::MAX)
 }
 
 fn on_registers(kernel: &Kernel, var: Var, loc: Loc, n: u32) -> Diagnostic {
@@ -225,16 +255,6 @@ fn on_registers(kernel: &Kernel, var: Var, loc: Loc, n: u32) -> Diagnostic {
     let text =
         format!("`{name}` cannot be unrolled {n} times: it runs, or holds what runs, as registers say");
     Diagnostic::error(Code::Schedule, text).at(&kernel.locs, loc).help("leave out the unrolling of this loop")
-}
-
-fn not_divisible(kernel: &Kernel, var: Var, loc: Loc, n: u32, trip: u64) -> Diagnostic {
-    let name = &kernel.vars[var].name;
-    let text = format!("`{name}` has {trip} turns, which is no multiple of the {n} asked for to unroll");
-    let fitting: Vec<String> =
-        (1..=trip.min(256)).filter(|d| trip.is_multiple_of(*d)).map(|d| d.to_string()).collect();
-    Diagnostic::error(Code::Schedule, text)
-        .at(&kernel.locs, loc)
-        .help(format!("unroll {} turns, or {trip} or more for all of them", fitting.join(", ")))
 }
 
 /// A region being walked, and what happens at its end.
@@ -272,10 +292,37 @@ struct Expander<'a> {
     hard_vars: Vec<bool>,
     current: Vec<u32>,
     group: u32,
+    /// Hardware loops that are open, and their number in [`Stream::nests`].
+    open: SmallVec<[HardLoop; 2]>,
+    nest: u32,
     out: Stream,
 }
 
 impl Expander<'_> {
+    fn enter_loop(&mut self, l: HardLoop) {
+        // An unrolled loop around it brings it here several times.
+        if !self.out.loops.contains(&l) {
+            self.out.loops.push(l);
+        }
+        self.hard_vars[l.var.index()] = true;
+        self.open.push(l);
+        self.find_nest();
+    }
+
+    fn leave_loop(&mut self, l: &HardLoop) {
+        self.hard_vars[l.var.index()] = false;
+        self.open.pop();
+        self.find_nest();
+    }
+
+    fn find_nest(&mut self) {
+        let known = self.out.nests.iter().position(|n| *n == self.open);
+        self.nest = known.unwrap_or_else(|| {
+            self.out.nests.push(self.open.clone());
+            self.out.nests.len() - 1
+        }) as u32;
+    }
+
     fn run(&mut self) -> Result<(), Diagnostics> {
         let mut stack = vec![Frame { region: self.kernel.body, node: 0, then: Then::Return }];
         let mut blocks: Vec<Block> = Vec::new();
@@ -307,10 +354,14 @@ impl Expander<'_> {
                     Then::Close(l, from, outer, _) => {
                         self.close(&mut blocks, &mut begin);
                         self.extend_lives(from);
-                        self.hard_vars[l.var.index()] = false;
+                        self.leave_loop(&l);
                         let body = std::mem::replace(&mut blocks, outer);
                         blocks.push(Block::Loop(l, body));
                         depth -= 1;
+                        if let Some(hi) = self.left_over(&l) {
+                            let then = Then::Repeat { var: l.var, step: l.source_step, hi };
+                            stack.push(Frame { region: done.region, node: 0, then });
+                        }
                     }
                     Then::CloseWhile(l, from, outer) => {
                         self.close(&mut blocks, &mut begin);
@@ -372,11 +423,7 @@ impl Expander<'_> {
                                 dynamic: None,
                             };
                             depth += 1;
-                            // An unrolled loop around it brings it here several times.
-                            if !self.out.loops.contains(&hard) {
-                                self.out.loops.push(hard);
-                            }
-                            self.hard_vars[var.index()] = true;
+                            self.enter_loop(hard);
                             // The constant part of an address is its value in the first turn.
                             self.values[var.index()] = *lo;
                             let before = std::mem::take(&mut blocks);
@@ -405,10 +452,7 @@ impl Expander<'_> {
                             dynamic,
                         };
                         depth += 1;
-                        if !self.out.loops.contains(&hard) {
-                            self.out.loops.push(hard);
-                        }
-                        self.hard_vars[var.index()] = true;
+                        self.enter_loop(hard);
                         self.first_turn[var.index()] = true;
                         self.values[var.index()] = 0;
                         let from = self.out.items.len() as u32;
@@ -432,6 +476,19 @@ impl Expander<'_> {
         self.close(&mut blocks, &mut begin);
         self.out.blocks = blocks;
         Ok(())
+    }
+
+    /// Whether turns of the source are left over behind a hardware loop, which are unrolled: its upper bound. The variable is
+    /// set to the first of them.
+    fn left_over(&mut self, l: &HardLoop) -> Option<i64> {
+        let LoopData::For { hi: Bound::Const(hi), .. } = self.kernel.loops[l.source] else { return None };
+        let next = l.lo + l.step * l.trip as i64;
+        if l.dynamic.is_some() || next >= hi {
+            return None;
+        }
+        self.values[l.var.index()] = next;
+        self.first_turn[l.var.index()] = false;
+        Some(hi)
     }
 
     /// Ends the straight block that began at item `begin`.
@@ -467,6 +524,7 @@ impl Expander<'_> {
             group: self.group,
             adds,
             conditional,
+            nest: self.nest,
         });
         if let Some(Form::Index(a)) = t.operands.get(1) {
             self.out.positions.insert(here, self.eval(a));

@@ -145,7 +145,8 @@ pub fn legalise(kernel: &Kernel, target: Target) -> Result<Vec<Template>, Diagno
     if errors.has_errors() { Err(errors) } else { Ok(out) }
 }
 
-fn template(
+/// Legalises one instruction.
+pub fn template(
     kernel: &Kernel,
     target: Target,
     inst: Inst,

@@ -5,6 +5,7 @@
 //! | legalise | `legalise.rs` | instructions the machine has, engines, descriptor modes |
 //! | fuse | `fuse.rs` | pairs of element-wise instructions to one |
 //! | expand | `expand.rs` | static loops to a linear stream with concrete addresses; large loops stay loops |
+//! | spill | `spill.rs` | on request: tiles that do not fit wait in device memory |
 //! | reuse-loads | `reuse.rs` | tiles that are loaded again stay where SBUF has room |
 //! | allocate | `allocate/` | SBUF, PSUM and HBM addresses, multi-buffering |
 //! | depend | `depend/` | dependences from the overlap of physical accesses |
@@ -32,6 +33,7 @@ mod options;
 mod report;
 mod reuse;
 mod schedule;
+mod spill;
 mod sync;
 
 pub use allocate::SiteReport;
@@ -40,10 +42,12 @@ pub use decided::{BufferChoice, LoopChoice};
 pub use legalise::{Template, Transfer};
 pub use options::{CompileOptions, Pass};
 pub use report::{CompileReport, PassNote};
+pub use spill::SpillReport;
 
 use back::Back;
+use expand::Stream;
 use front::Front;
-use nki_ir::{Diagnostics, Verified};
+use nki_ir::{Code, Diagnostics, Kernel, Target, Verified};
 use nki_sim::Program;
 use schedule::Costs;
 use std::fmt;
@@ -93,21 +97,44 @@ pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled
     let stream = expand::expand(kernel, &templates, options)?;
     legalise::descriptors_for_loops(&mut templates, &stream.loops, target);
     report.expanded(kernel, &stream);
-    let costs = Costs::new(&templates, &model);
-    let front = Front { kernel, target, templates: &templates, costs: &costs, options };
+    if !options.spill {
+        return place_and_order(kernel, target, &templates, stream, options, report);
+    }
+    let found = place_and_order(kernel, target, &templates, stream.clone(), options, report.clone());
+    let no_room = |e: &Diagnostics| e.first_code() == Some(Code::SbufCapacity);
+    let Some(error) = found.as_ref().err().filter(|e| no_room(e)).cloned() else { return found };
+    // Room that is too scattered to use is found out by trying.
+    let capacity = u64::from(target.sbuf_bytes_per_partition());
+    for limit in (0..8).map(|k| capacity - capacity / 16 * k) {
+        let Some(s) = spill::spill(kernel, target, &templates, &stream, limit)? else { break };
+        let mut report = report.clone();
+        report.spilled(s.report);
+        match place_and_order(&s.kernel, target, &s.templates, s.stream, options, report) {
+            Err(e) if no_room(&e) => {}
+            found => return found,
+        }
+    }
+    Err(error)
+}
+
+/// Everything behind expansion.
+fn place_and_order(
+    kernel: &Kernel,
+    target: Target,
+    templates: &[Template],
+    stream: Stream,
+    options: &CompileOptions,
+    mut report: CompileReport,
+) -> Result<Compiled, Diagnostics> {
+    let model = SimulatedCosts::new(target);
+    let costs = Costs::new(templates, &model);
+    let front = Front { kernel, target, templates, costs: &costs, options };
     let (stream, allocation) = front.allocate(stream, &mut report)?;
     report.allocated(&allocation);
-    let back = Back {
-        kernel,
-        target,
-        templates: &templates,
-        costs: &costs,
-        options,
-        stream: &stream,
-        allocation: &allocation,
-    };
+    let back =
+        Back { kernel, target, templates, costs: &costs, options, stream: &stream, allocation: &allocation };
     let program = back.compile(&mut report)?;
-    (report.buffers, report.loops) = decided::decided(kernel, &templates, &stream, &allocation, &program);
+    (report.buffers, report.loops) = decided::decided(kernel, templates, &stream, &allocation, &program);
     // A program of ours that the machine's gate rejects is a bug of this compiler; tests and debug builds look for it.
     if cfg!(debug_assertions) && report.instructions.iter().sum::<u64>() <= DEBUG_VERIFY {
         nki_sim::verify(program.clone())?;

@@ -62,12 +62,14 @@ pub struct CompileOptions {
     pub unroll_budget: u64,
     /// Largest multi-buffering depth chosen without being asked.
     pub max_buffers: u32,
+    /// Tiles for which SBUF has no room may wait in device memory; off, that is an error.
+    pub spill: bool,
 }
 
 impl Default for CompileOptions {
-    /// Everything on.
+    /// Every pass on, no spilling.
     fn default() -> Self {
-        CompileOptions { disabled: Vec::new(), unroll_budget: 1_000_000, max_buffers: 16 }
+        CompileOptions { disabled: Vec::new(), unroll_budget: 1_000_000, max_buffers: 16, spill: false }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::device::depend::Dependences;
 use crate::device::expand::Stream;
 use crate::device::reuse::Reused;
 use crate::device::schedule::Plan;
+use crate::device::spill::SpillReport;
 use nki_ir::Kernel;
 use nki_sim::Program;
 use nki_sim::program::{MInst, MKind, STREAM_ENGINES};
@@ -27,6 +28,8 @@ pub struct CompileReport {
     /// What a schedule could say about each buffer on chip, by buffer, and about each loop.
     pub buffers: Vec<BufferChoice>,
     pub loops: Vec<LoopChoice>,
+    /// What waits in device memory because SBUF has no room, if that was asked for.
+    pub spills: Vec<SpillReport>,
     /// Highest byte used per partition.
     pub sbuf_peak: u32,
     pub psum_peak: u32,
@@ -66,6 +69,21 @@ impl CompileReport {
 
     pub(crate) fn reused(&mut self, r: Reused) {
         self.note("reuse-loads", format!("{} transfers of {} bytes removed", r.transfers, r.bytes));
+    }
+
+    pub(crate) fn spilled(&mut self, spills: Vec<SpillReport>) {
+        let transfers: u64 = spills.iter().map(|s| s.stores + s.loads).sum();
+        let bytes: u64 = spills.iter().map(|s| (s.stores + s.loads) * s.bytes).sum();
+        self.note("spill", format!("{transfers} transfers of {bytes} bytes added"));
+        for s in &spills {
+            let all = (s.stores + s.loads) * s.bytes;
+            let text = format!(
+                "`{}` ({}): {} stores and {} loads of {} bytes, {all} in all",
+                s.name, s.place, s.stores, s.loads, s.bytes
+            );
+            self.note("spill", text);
+        }
+        self.spills = spills;
     }
 
     pub(crate) fn allocated(&mut self, a: &Allocation) {

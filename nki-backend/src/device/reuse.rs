@@ -3,11 +3,15 @@
 //! The whole future is known in the expanded stream, so what to keep is decided as Belady would: when space runs out, the
 //! tile whose next load is farthest away goes. A later instance that finds its tile kept becomes an alias of the earlier one
 //! and its transfers disappear. This hoists invariant loads out of loops and removes repeated ones, as far as capacity allows.
+//!
+//! Within a straight block the counters of hardware loops stand still, so that equal addresses are equal bytes there, too. Tiles
+//! are kept to the end of their block.
 
 use crate::device::expand::{Block, Instance, Item, ItemAccess, NONE, Stream, writes};
 use crate::device::legalise::Template;
 use nki_ir::kernel::BufKind;
 use nki_ir::{Kernel, Space};
+use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashMap};
 
 /// What the pass removed.
@@ -19,18 +23,15 @@ pub struct Reused {
 
 /// One load into an instance: template, source offset, destination partition and offset.
 type Load = (u32, i64, u32, i64);
+type Loads = SmallVec<[Load; 1]>;
 
-/// Removes repeated loads, keeping at most `budget` bytes per partition of tiles for later. Streams with hardware loops
-/// are left alone: what a turn loads is not known.
+/// Removes repeated loads, keeping at most `budget` bytes per partition of tiles for later.
 pub fn reuse_loads(
     kernel: &Kernel,
     templates: &[Template],
     stream: &Stream,
     budget: u64,
 ) -> Option<(Stream, Reused)> {
-    if !stream.is_straight() {
-        return None;
-    }
     let pages = pages(kernel, templates, stream);
     let alias = keep(kernel, stream, &pages, budget);
     if alias.iter().all(|&a| a == NONE) {
@@ -39,10 +40,34 @@ pub fn reuse_loads(
     Some(rebuild(kernel, templates, stream, &alias))
 }
 
-/// The page of every instance: instances of equal page hold equal bytes. [`NONE`] where that is not known.
+/// By item: the number of the straight block that it is in; [`NONE`] for register instructions.
+fn blocks_of(stream: &Stream) -> Vec<u32> {
+    let mut out = vec![NONE; stream.items.len()];
+    let mut stack: Vec<std::slice::Iter<'_, Block>> = vec![stream.blocks.iter()];
+    let mut number = 0;
+    while let Some(top) = stack.last_mut() {
+        match top.next() {
+            None => _ = stack.pop(),
+            Some(Block::Straight(r)) => {
+                out[r.start as usize..r.end as usize].fill(number);
+                number += 1;
+            }
+            Some(block) => stack.extend(block.bodies().into_iter().map(|b| b.iter())),
+        }
+    }
+    out
+}
+
+/// The page of every instance: instances of equal page are in one block and hold equal bytes. [`NONE`] where that is not known.
 fn pages(kernel: &Kernel, templates: &[Template], stream: &Stream) -> Vec<u32> {
-    let mut loads: Vec<Vec<Load>> = vec![Vec::new(); stream.instances.len()];
-    let mut pure: Vec<bool> = stream.instances.iter().map(|i| eligible(kernel, i)).collect();
+    let blocks = blocks_of(stream);
+    let block_of = |i: &Instance| {
+        let (first, last) = (blocks[i.first as usize], blocks[i.last as usize]);
+        if first == last { first } else { NONE }
+    };
+    let mut loads: Vec<Loads> = vec![Loads::new(); stream.instances.len()];
+    let mut pure: Vec<bool> =
+        stream.instances.iter().map(|i| eligible(kernel, i) && block_of(i) != NONE).collect();
     for (n, item) in stream.items.iter().enumerate() {
         let t = &templates[item.template as usize];
         let accesses = stream.accesses_of(n);
@@ -62,12 +87,12 @@ fn pages(kernel: &Kernel, templates: &[Template], stream: &Stream) -> Vec<u32> {
             }
         }
     }
-    let mut numbers: HashMap<Vec<Load>, u32> = HashMap::new();
+    let mut numbers: HashMap<(u32, Loads), u32> = HashMap::new();
     let mut out = vec![NONE; stream.instances.len()];
     for (i, l) in loads.into_iter().enumerate() {
         if pure[i] && !l.is_empty() {
             let next = numbers.len() as u32;
-            out[i] = *numbers.entry(l).or_insert(next);
+            out[i] = *numbers.entry((block_of(&stream.instances[i]), l)).or_insert(next);
         }
     }
     out
@@ -120,14 +145,18 @@ fn keep(kernel: &Kernel, stream: &Stream, pages: &[u32], budget: u64) -> Vec<u32
 
 /// The stream without the loads of aliases.
 fn rebuild(kernel: &Kernel, templates: &[Template], stream: &Stream, alias: &[u32]) -> (Stream, Reused) {
-    let mut out = Stream { instances: stream.instances.clone(), ..Stream::default() };
+    let mut out = Stream {
+        instances: stream.instances.clone(),
+        loops: stream.loops.clone(),
+        nests: stream.nests.clone(),
+        ..Stream::default()
+    };
     let mut reused = Reused::default();
-    for i in &mut out.instances {
-        if kernel.bufs[i.buf].kind == BufKind::Private {
-            (i.first, i.last) = (NONE, NONE);
-        }
-    }
+    // By item: how many of those before it stay.
+    let mut new_at = Vec::with_capacity(stream.items.len() + 1);
     for (n, item) in stream.items.iter().enumerate() {
+        let here = out.items.len() as u32;
+        new_at.push(here);
         let t = &templates[item.template as usize];
         let accesses = stream.accesses_of(n);
         let removed = t.is_dma() && alias[accesses[0].instance as usize] != NONE && writes_tile(t);
@@ -136,28 +165,55 @@ fn rebuild(kernel: &Kernel, templates: &[Template], stream: &Stream, alias: &[u3
             reused.bytes += bytes_of(t);
             continue;
         }
-        let here = out.items.len() as u32;
-        out.items.push(Item { accesses: out.accesses.len() as u32, ..*item });
-        for a in accesses {
-            let instance = match alias[a.instance as usize] {
-                NONE => a.instance,
-                held_by => held_by,
-            };
-            let i = &mut out.instances[instance as usize];
-            i.first = if i.first == NONE { here } else { i.first };
-            i.last = if kernel.bufs[i.buf].kind == BufKind::Private { here } else { i.last };
-            out.accesses.push(ItemAccess { instance, ..*a });
+        if let Some(&position) = stream.positions.get(&(n as u32)) {
+            out.positions.insert(here, position);
         }
+        out.items.push(Item { accesses: out.accesses.len() as u32, ..*item });
+        out.accesses.extend(accesses.iter().map(|a| {
+            let holder = alias[a.instance as usize];
+            ItemAccess { instance: if holder == NONE { a.instance } else { holder }, ..*a }
+        }));
     }
     let end = out.items.len() as u32;
-    for i in &mut out.instances {
-        if kernel.bufs[i.buf].kind != BufKind::Private {
-            (i.first, i.last) = (0, end.saturating_sub(1));
-        }
-    }
-    out.blocks = vec![Block::Straight(0..end)];
+    new_at.push(end);
+    relive(kernel, stream, alias, &new_at, &mut out.instances);
+    out.blocks = renumber(&stream.blocks, &new_at);
     debug_assert!(alias.iter().all(|&a| a == NONE || alias[a as usize] == NONE), "holders are not aliases");
     (out, reused)
+}
+
+/// Lives in the numbers of the items that stay; holders live as long as their aliases, which do not live.
+fn relive(kernel: &Kernel, stream: &Stream, alias: &[u32], new_at: &[u32], instances: &mut [Instance]) {
+    let end = new_at[new_at.len() - 1];
+    // First and last uses stay, but for the loads of aliases.
+    let last_of = |old: &Instance| new_at[old.last as usize + 1].saturating_sub(1);
+    let used = || stream.instances.iter().enumerate().filter(|(_, old)| old.first != NONE);
+    for (i, old) in used() {
+        let private = kernel.bufs[old.buf].kind == BufKind::Private;
+        let life =
+            if private { (new_at[old.first as usize], last_of(old)) } else { (0, end.saturating_sub(1)) };
+        (instances[i].first, instances[i].last) = if alias[i] == NONE { life } else { (NONE, NONE) };
+    }
+    for (i, old) in used().filter(|(i, _)| alias[*i] != NONE) {
+        let holder = &mut instances[alias[i] as usize];
+        holder.last = holder.last.max(last_of(old));
+    }
+}
+
+/// The same structure in the numbers of the items that stay.
+fn renumber(blocks: &[Block], new_at: &[u32]) -> Vec<Block> {
+    let at = |i: u32| new_at[i as usize];
+    // Recursion is bounded by the nesting of kept loops, which the text's depth bounds.
+    let inner = |b: &[Block]| renumber(b, new_at);
+    let one = |b: &Block| match b {
+        Block::Straight(r) => Block::Straight(at(r.start)..at(r.end)),
+        Block::Register(i) => Block::Register(at(*i)),
+        Block::Loop(l, body) => Block::Loop(*l, inner(body)),
+        Block::While(l, body) => Block::While(*l, inner(body)),
+        Block::Branch(l, [then, otherwise]) => Block::Branch(*l, [inner(then), inner(otherwise)]),
+    };
+    let stays = |b: &Block| !matches!(b, Block::Straight(r) if r.is_empty());
+    blocks.iter().map(one).filter(stays).collect()
 }
 
 fn writes_tile(t: &Template) -> bool {

@@ -28,6 +28,11 @@ fn inputs(kernel: &Kernel) -> Vec<Tensor> {
 
 /// Compares the interpreter with the simulator, transfers finishing in the natural order and in two adverse ones.
 pub fn check(what: &str, kernel: &Kernel, target: Target, o: &CompileOptions) {
+    check_orders(what, kernel, target, o, &[None, Some(1), Some(2)]);
+}
+
+/// The same, transfers finishing in the orders of some seeds.
+pub fn check_orders(what: &str, kernel: &Kernel, target: Target, o: &CompileOptions, orders: &[Option<u64>]) {
     let what = format!("{what} ({}) on {target} with {o:?}", kernel.name);
     let inputs = inputs(kernel);
     let verified = nki_ir::verify(kernel.clone(), target).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -35,7 +40,7 @@ pub fn check(what: &str, kernel: &Kernel, target: Target, o: &CompileOptions) {
         interp::run(&verified, &inputs, &InterpOptions::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
     let compiled = compile(&verified, o).unwrap_or_else(|e| panic!("{what}: {e}"));
     let program = nki_sim::verify(compiled.program).unwrap_or_else(|e| panic!("{what}: {e}"));
-    for seed in [None, Some(1), Some(2)] {
+    for &seed in orders {
         let options = SimOptions { adversary: seed, check_order: Some(true), ..SimOptions::default() };
         let got = nki_sim::run(&program, &inputs, &options)
             .unwrap_or_else(|e| panic!("{what}, order {seed:?}: {e}\n{}", nki_ir::text::print(kernel)));

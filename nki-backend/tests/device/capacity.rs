@@ -2,7 +2,7 @@
 
 use crate::kernels::compile;
 use crate::kernels::{self, Recorder};
-use nki_backend::device::CompileOptions;
+use nki_backend::device::{CompileOptions, Pass};
 use nki_ir::op::Op;
 use nki_ir::{Code, DType, Kernel, Operand, Space, Target};
 
@@ -134,4 +134,66 @@ fn tiles_of_one_branch_of_time_share_memory() {
         let c = compile(&r.finish(), Target::Trn2, &CompileOptions::default()).unwrap();
         assert_eq!(c.report.sbuf_peak, peak);
     }
+}
+
+#[test]
+fn tiles_that_do_not_fit_wait_in_device_memory_when_asked() {
+    let spill = CompileOptions { spill: true, ..CompileOptions::default() }.without(Pass::ReuseLoads);
+    for target in [Target::Trn1, Target::Trn2, Target::Trn3] {
+        let usable = target.sbuf_bytes_per_partition();
+        // Nine tiles of which four fit.
+        let k = hoarder(9, usable / 16 * 4, None);
+        let e = compile(&k, target, &CompileOptions::default()).unwrap_err();
+        assert_eq!(e.first_code(), Some(Code::SbufCapacity), "{e}");
+        let c = compile(&k, target, &spill).unwrap();
+        assert!(c.report.sbuf_peak <= usable);
+        let (mut stores, mut loads) = (0, 0);
+        for s in &c.report.spills {
+            assert_eq!(s.bytes, 128 * u64::from(usable / 16 * 4));
+            assert!(s.place.contains("kernel.rs:"), "{s:?}");
+            (stores, loads) = (stores + s.stores, loads + s.loads);
+        }
+        // Each tile is stored at most once, and comes back once.
+        assert!((5..=9).contains(&stores) && loads == stores, "{:?}", c.report.spills);
+        // Every byte is reported: 9 loads and 9 stores of the source, and these.
+        assert_eq!(c.report.transfers, 18 + stores + loads);
+        crate::agree::check("spill", &k, target, &spill);
+    }
+    // What fits is not touched.
+    let fits = hoarder(3, 1000, None);
+    let c = compile(&fits, Target::Trn2, &spill).unwrap();
+    assert!(c.report.spills.is_empty() && c.report.transfers == 6);
+    // A single tile that is too large cannot be helped.
+    let e = compile(&hoarder(1, 400_000, None), Target::Trn2, &spill).unwrap_err();
+    assert_eq!(e.first_code(), Some(Code::SbufCapacity), "{e}");
+}
+
+/// Sums that change again after they were spilled.
+#[test]
+fn spilled_tiles_keep_their_bits_through_changes() {
+    let text = |tiles: u32, columns: u32| {
+        let mut body = String::new();
+        for i in 0..tiles {
+            body +=
+                &format!("  %t{i} = alloc sbuf<f32, [128, {columns}]>\n  dma_copy %t{i}, %x[{i}, :, :]\n");
+        }
+        for round in 0..3 {
+            for i in 0..tiles {
+                let op = if round == 1 { "multiply" } else { "add" };
+                body += &format!("  tensor_tensor %t{i}, %t{i}, %t{} {{op = {op}}}\n", (i + 1) % tiles);
+            }
+        }
+        for i in 0..tiles {
+            body += &format!("  dma_copy %out[{i}, :, :], %t{i}\n");
+        }
+        let shape = format!("[{tiles}, 128, {columns}]");
+        format!(
+            "nki-ir 1\nkernel @sums(%x: in hbm<f32, {shape}>, %out: out hbm<f32, {shape}>) {{\n{body}}}\n"
+        )
+    };
+    let kernel = nki_ir::text::parse(&text(7, 12_000), "sums.nkir").unwrap();
+    let spill = CompileOptions { spill: true, ..CompileOptions::default() };
+    crate::agree::check("sums", &kernel, Target::Trn2, &spill);
+    let c = compile(&kernel, Target::Trn2, &spill).unwrap();
+    assert!(c.report.spills.iter().map(|s| s.loads).sum::<u64>() > 7, "{}", c.report);
 }

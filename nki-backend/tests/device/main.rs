@@ -4,6 +4,7 @@ mod agree;
 mod capacity;
 mod fuse;
 mod kernels;
+mod order;
 mod random;
 mod scale;
 mod semaphores;

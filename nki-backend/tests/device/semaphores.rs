@@ -102,7 +102,7 @@ fn idle(turns: u64) -> Kernel {
 kernel @idle(%x: in hbm<f32, [1, 1]>, %out: out hbm<f32, [1, 1]>) {{
   %s = alloc sbuf<f32, [1, 1]>
   memset %s, 1.0
-  for %i in 0..{turns} {{
+  for %i in 0..{turns} unroll 1 {{
     %t = alloc sbuf<f32, [1, 1]>
     dma_copy %t, %x
     tensor_tensor %s, %s, %t {{op = add}}

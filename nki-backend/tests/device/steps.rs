@@ -71,15 +71,21 @@ fn unrolled_turns_are_one_turn_of_a_hardware_loop() {
 }
 
 #[test]
-fn turns_that_do_not_divide_are_refused() {
-    for (outer, inner, name) in [("unroll 4", "", "m"), ("", "unroll 5", "k"), ("", "unroll 7", "k")] {
-        let d =
-            compile(&product(outer, inner, "", ""), Target::Trn2, &CompileOptions::default()).unwrap_err();
-        assert_eq!(d.first_code(), Some(Code::Schedule), "{d}");
-        assert!(
-            d.to_string().contains(&format!("`{name}`")) && d.to_string().contains("unroll 1, 2, 3"),
-            "{d}"
-        );
+fn turns_that_are_left_over_come_behind_the_loop() {
+    let all: [(&str, &str, &[i64]); 5] = [
+        ("unroll 4", "", &[1]),
+        ("", "unroll 5", &[2; 6]),
+        ("", "unroll 7", &[1; 6]),
+        ("unroll 4", "unroll 5", &[1, 2, 2, 2, 2, 2, 2]),
+        ("unroll 1", "unroll 11", &[6, 1]),
+    ];
+    for (outer, inner, loops) in all {
+        let k = product(outer, inner, "", "");
+        for target in [Target::Trn1, Target::Trn2, Target::Trn3] {
+            check(&format!("{outer}, {inner}"), &k, target, &CompileOptions::default());
+        }
+        let c = compile(&k, Target::Trn2, &CompileOptions::default()).unwrap();
+        assert_eq!(hardware_loops(&c.program), loops, "{outer}, {inner}");
     }
 }
 

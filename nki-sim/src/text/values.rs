@@ -75,7 +75,7 @@ impl Base<'_> {
         Ok((number.into(), reg))
     }
 
-    pub fn operands(&mut self, op: Op) -> Parse<SmallVec<[MOperand; 4]>> {
+    pub fn operands(&mut self, op: Op) -> Parse<SmallVec<[MOperand; 3]>> {
         let mut out = SmallVec::new();
         let wanted = op.row().operands.len();
         for i in 0..wanted {

@@ -53,7 +53,7 @@ pub fn attrs(op: Op, set: &[(&str, Attr)]) -> SmallVec<[Attr; 4]> {
 }
 
 pub fn compute(op: Op, operands: Vec<MOperand>, set: &[(&str, Attr)]) -> MInst {
-    let mut operands: SmallVec<[MOperand; 4]> = operands.into();
+    let mut operands: SmallVec<[MOperand; 3]> = operands.into();
     operands.resize(op.row().operands.len(), MOperand::None);
     let kind = MKind::Compute { op, operands, attrs: attrs(op, set), accumulate: MAccumulate::Overwrite };
     inst(kind)

@@ -7,7 +7,7 @@ use crate::device::options::{CompileOptions, Pass};
 use nki_ir::Space;
 use nki_ir::target::PSUM_BANKS;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 /// A coarse clock for program order: if the busiest engine never waited, item `i` would start near `at[i]`.
 #[derive(Debug, Default)]
@@ -76,15 +76,17 @@ fn by_birth(stream: &Stream, s: &Site) -> Vec<u32> {
 /// longest, so that reuse comes as late as possible. When lives do not nest, that is rotation.
 pub(super) fn slots(stream: &Stream, s: &Site, depth: u32) -> Vec<u32> {
     let mut free: BinaryHeap<Reverse<(u32, u32)>> = (0..depth).map(|k| Reverse((0, k))).collect();
-    let mut slot_of: HashMap<u32, u32> = HashMap::with_capacity(s.instances.len());
-    for i in by_birth(stream, s) {
-        let instance = &stream.instances[i as usize];
+    let mut order: Vec<usize> = (0..s.instances.len()).collect();
+    order.sort_by_key(|&k| (stream.instances[s.instances[k] as usize].first, s.instances[k]));
+    let mut slots = vec![0; order.len()];
+    for k in order {
+        let instance = &stream.instances[s.instances[k] as usize];
         let Reverse((until, slot)) = free.pop().expect("the depth covers everything that lives at once");
         debug_assert!(until == 0 || until <= instance.first, "no slot is free");
         free.push(Reverse((instance.last + 1, slot)));
-        slot_of.insert(i, slot);
+        slots[k] = slot;
     }
-    s.instances.iter().map(|i| slot_of[i]).collect()
+    slots
 }
 
 /// Depth beyond what steady state needs: starts and bursts are not steady, and buffers cost nothing while there is room.

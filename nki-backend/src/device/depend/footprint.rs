@@ -24,11 +24,11 @@ pub(super) struct Footprint {
 }
 
 /// The footprint of an on-chip access.
-pub(super) fn on_chip(p: &Program<'_>, v: &ViewForm, a: ItemAccess, view: u8) -> Footprint {
+pub(super) fn on_chip(p: &Program<'_>, item: u32, v: &ViewForm, a: ItemAccess, view: u8) -> Footprint {
     let place = &p.allocation.places[a.instance as usize];
     let offset = place.offset as i64 + a.offset;
-    let moving =
-        p.stream.loops.iter().any(|l| v.offset.coefficient(l.var) != 0 || v.part.coefficient(l.var) != 0);
+    let mut loops = p.stream.loops_around(item).iter();
+    let moving = loops.any(|l| v.offset.coefficient(l.var) != 0 || v.part.coefficient(l.var) != 0);
     if moving || v.index.is_some() {
         let data = &p.kernel.bufs[v.buf];
         return Footprint {

@@ -42,8 +42,6 @@ struct Grid {
     cells: HashMap<(i64, i64), Cell>,
     /// Accesses that span too many cells.
     wide: Cell,
-    /// Everything, for accesses that span too many cells.
-    all: Cell,
 }
 
 /// An access that would touch more cells than this is kept aside.
@@ -87,16 +85,17 @@ impl HbmCells {
         let row = row_bytes(p, v);
         let grid = self.grids.entry(object(p, a)).or_default();
         match grid.span(&entry, row) {
-            None => check(p, &grid.all, &entry, v, write, found),
+            // Edges are sorted before anything depends on their order.
+            None => grid.cells.values().for_each(|cell| check(p, cell, &entry, v, write, found)),
             Some(span) => {
                 for key in keys(span) {
                     if let Some(cell) = grid.cells.get(&key) {
                         check(p, cell, &entry, v, write, found);
                     }
                 }
-                check(p, &grid.wide, &entry, v, write, found);
             }
         }
+        check(p, &grid.wide, &entry, v, write, found);
     }
 
     /// Remembers this access.
@@ -107,12 +106,11 @@ impl HbmCells {
         let entry = entry(p, item, v, a);
         let row = row_bytes(p, v);
         let grid = self.grids.entry(object(p, a)).or_default();
-        grid.all.add(entry.clone(), write, false);
         match grid.span(&entry, row) {
-            None => grid.wide.add(entry, write, true),
+            None => grid.wide.add(entry, write),
             Some(span) => {
                 for key in keys(span) {
-                    grid.cells.entry(key).or_default().add(entry.clone(), write, true);
+                    grid.cells.entry(key).or_default().add(entry.clone(), write);
                 }
             }
         }
@@ -120,12 +118,12 @@ impl HbmCells {
 }
 
 impl Cell {
-    fn add(&mut self, entry: Entry, write: bool, prune: bool) {
+    fn add(&mut self, entry: Entry, write: bool) {
         if !write {
             self.readers.push(entry);
             return;
         }
-        if prune && entry.solid {
+        if entry.solid {
             self.writers.retain(|e| !entry.covers(e));
             self.readers.retain(|e| !entry.covers(e));
         }
@@ -211,7 +209,7 @@ fn row_bytes(p: &Program<'_>, v: &ViewForm) -> i64 {
 }
 
 fn entry(p: &Program<'_>, item: u32, v: &ViewForm, a: ItemAccess) -> Entry {
-    let moving = p.stream.loops.iter().any(|l| v.offset.coefficient(l.var) != 0);
+    let moving = p.stream.loops_around(item).iter().any(|l| v.offset.coefficient(l.var) != 0);
     let vague = moving || v.index.is_some();
     let t = &p.templates[p.stream.items[item as usize].template as usize];
     let view = t.views().position(|x| std::ptr::eq(x, v)).unwrap_or(0) as u8;

@@ -109,7 +109,7 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
             match v.space {
                 Space::Hbm => hbm.look(program, i, v, *a, write, &mut found),
                 space => {
-                    let print = on_chip(program, v, *a, n as u8);
+                    let print = on_chip(program, i, v, *a, n as u8);
                     let (cells, size) = memory(&mut sbuf, &mut psum, space);
                     for c in print.cells(size) {
                         look(program, &cells[c], &print, read, write, t, &mut found);
@@ -122,7 +122,7 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
             match v.space {
                 Space::Hbm => hbm.enter(program, i, v, *a, write),
                 space => {
-                    let print = on_chip(program, v, *a, n as u8);
+                    let print = on_chip(program, i, v, *a, n as u8);
                     let (cells, size) = memory(&mut sbuf, &mut psum, space);
                     for c in print.cells(size) {
                         let bounds = (c as i64 * i64::from(size), (c as i64 + 1) * i64::from(size));

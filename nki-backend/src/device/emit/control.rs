@@ -94,7 +94,7 @@ impl Emitter<'_> {
     fn register_access(&self, i: u32, t: &Template, operand: usize) -> Access {
         let mut accesses = self.s.stream.accesses_of(i as usize).iter();
         match &t.operands[operand] {
-            Form::View(v) => self.operand_access(v, &mut || *accesses.next().expect("an access per view")),
+            Form::View(v) => self.operand_access(i, v, &mut || *accesses.next().expect("an access per view")),
             _ => unreachable!("the gate checks the form of register instructions"),
         }
     }
@@ -103,7 +103,7 @@ impl Emitter<'_> {
     fn position(&self, i: u32, a: &Affine) -> RegAffine {
         let constant = self.s.stream.positions.get(&i).copied().unwrap_or(a.offset());
         let mut out = RegAffine::from(constant);
-        for l in &self.s.stream.loops {
+        for l in self.s.stream.loops_around(i) {
             let c = a.coefficient(l.var) * l.step;
             if c != 0 {
                 out.terms.push((SeqReg(l.depth), c));
@@ -195,14 +195,15 @@ impl Emitter<'_> {
     /// The access of an operand with its index.
     pub(super) fn operand_access(
         &self,
+        i: u32,
         v: &crate::device::legalise::ViewForm,
         take: &mut dyn FnMut() -> crate::device::expand::ItemAccess,
     ) -> Access {
-        let mut a = self.physical(v, take());
+        let mut a = self.physical(i, v, take());
         if let Some(index) = &v.index {
             a.dynamic = Some(match (index.kind, &index.view) {
                 (IndexKind::Register(r), _) => access_at(self.seq_reg(r), index.scale),
-                (kind, Some(view)) => dynamic(kind, self.physical(view, take()), index.scale),
+                (kind, Some(view)) => dynamic(kind, self.physical(i, view, take()), index.scale),
                 (_, None) => unreachable!("an index is in a register or in a tile"),
             });
         }

@@ -27,10 +27,13 @@ impl Priority {
             Priority::CriticalPath => "critical path",
         }
     }
-    fn split_name(self) -> &'static str {
-        match self {
-            Priority::Oldest => "oldest first, level engines",
-            Priority::CriticalPath => "critical path, level engines",
+    fn name_with(self, split: bool, spread: bool) -> &'static str {
+        match (self, split, spread) {
+            (_, false, true) => self.name(),
+            (Priority::Oldest, true, _) => "oldest first, level engines",
+            (Priority::CriticalPath, true, _) => "critical path, level engines",
+            (Priority::Oldest, false, false) => "oldest first, transfers from one engine",
+            (Priority::CriticalPath, false, false) => "critical path, transfers from one engine",
         }
     }
 }
@@ -104,8 +107,8 @@ pub fn even_split(p: &Problem<'_>) -> Option<Vec<u8>> {
     chosen.then_some(out)
 }
 
-/// Schedules a block; engines that are not in `split` are chosen on the way.
-pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>) -> Plan {
+/// Schedules a block; engines that are not in `split` are chosen on the way. `spread`: several engines issue transfers.
+pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>, spread: bool) -> Plan {
     let items = p.dependences.items.clone();
     let n = items.len();
     let (offsets, successors) = successors(p);
@@ -125,7 +128,7 @@ pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>) -> 
         units: Default::default(),
         machine: Machine::new(p.costs.hops),
         order: Vec::with_capacity(n),
-        spread: p.options.runs(Pass::SpreadDma),
+        spread,
         balance: p.options.runs(Pass::Balance),
         split,
     };
@@ -143,7 +146,7 @@ pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>) -> 
         }
     }
     debug_assert_eq!(s.order.len(), n, "dependences point backwards, so every item becomes ready");
-    let name = if s.split.is_some() { priority.split_name() } else { priority.name() };
+    let name = priority.name_with(s.split.is_some(), spread);
     Plan::new(name, items, s.order, &s.ran, s.machine.end)
 }
 

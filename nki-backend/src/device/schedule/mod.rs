@@ -48,19 +48,33 @@ pub struct Problem<'a> {
     pub options: &'a CompileOptions,
 }
 
+/// Blocks of up to this many items are also scheduled without spreading transfers.
+const SMALL: usize = 20_000;
+
 /// Everything that may become the schedule of a block; program order comes first.
 pub fn candidates(p: &Problem<'_>) -> Vec<Plan> {
     let mut plans = vec![program_order(p)];
     if p.options.runs(Pass::Schedule) {
         let ways = [Priority::Oldest, Priority::CriticalPath];
-        plans.extend(ways.map(|priority| list::schedule(p, priority, None)));
+        let spread = p.options.runs(Pass::SpreadDma);
+        plans.extend(ways.map(|priority| list::schedule(p, priority, None, spread)));
         if p.options.runs(Pass::Balance)
             && let Some(split) = list::even_split(p)
         {
-            plans.extend(ways.map(|priority| list::schedule(p, priority, Some(split.clone()))));
+            plans.extend(ways.map(|priority| list::schedule(p, priority, Some(split.clone()), spread)));
+        }
+        // Triggers hold up what their sequencer computes, which the estimate sees only roughly.
+        if spread && p.dependences.items.len() <= SMALL {
+            plans.extend(ways.map(|priority| list::schedule(p, priority, None, false)));
         }
     }
-    plans
+    let mut different: Vec<Plan> = Vec::with_capacity(plans.len());
+    for plan in plans {
+        if !different.iter().any(|d| d.order == plan.order && d.streams == plan.streams) {
+            different.push(plan);
+        }
+    }
+    different
 }
 
 /// Issues everything in the order of the source, transfers from their first issuer.
