@@ -35,6 +35,7 @@ mod run;
 pub mod schedule;
 pub mod space;
 mod spmd;
+mod steps;
 mod tensor;
 mod trace;
 #[cfg(feature = "json")]

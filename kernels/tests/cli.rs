@@ -279,6 +279,53 @@ fn the_compilers_choices_are_shown_as_a_schedule() {
 }
 
 #[test]
+fn schedule_steps_are_searched_and_applied() {
+    let dir = folder("tune-schedule");
+    let path = dir.join("softmax.tune.json").display().to_string();
+    let shape = ["softmax", "-d", "rows=1280", "-d", "columns=64"];
+    let with = |command: &'static str, more: &[&'static str]| -> Vec<String> {
+        [command].iter().chain(&shape).chain(more).map(|s| s.to_string()).collect()
+    };
+    let call = |args: Vec<String>| json(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut search = with("tune", &["--param", "buffers(softmax::at.tile)=own,1,2,16", "-o"]);
+    search.push(path.clone());
+    let found = call(search.clone());
+    let all = found["candidates"].as_array().unwrap();
+    assert_eq!(all.len(), 4, "{found}");
+    let of = |value: &str| {
+        let candidate = all.iter().find(|c| c["values"]["buffers(softmax::at.tile)"] == value).unwrap();
+        candidate["simulated_ns"].as_f64().unwrap()
+    };
+    // One buffer cannot overlap anything.
+    assert!(of("1") > of("2") && of("own") == found["baseline_ns"].as_f64().unwrap(), "{found}");
+    // What the file says is applied.
+    let one = std::fs::read_to_string(&path).unwrap();
+    let winner = one.find("\"winner\"").unwrap();
+    let end = winner + one[winner..].find('\n').unwrap();
+    let forced = format!(
+        "{}\"winner\": {{\"values\": {{\"buffers(softmax::at.tile)\": \"1\"}}, \"simulated_ns\": 1.0}},{}",
+        &one[..winner],
+        &one[end..]
+    );
+    std::fs::write(&path, forced).unwrap();
+    let mut run = with("simulate", &["--tuned"]);
+    run.push(path.clone());
+    let report = call(run);
+    assert!(
+        report.to_string().contains(&format!("\"kernel_ns\":{}", serde_json::json!(of("1")))),
+        "{report}"
+    );
+    // All steps; those that cannot be applied are data.
+    let all = call(with("tune", &["--schedule", "--budget", "30"]));
+    let invalid = |c: &serde_json::Value| c["invalid"].is_string();
+    assert_eq!(all["candidates"].as_array().unwrap().len(), 30);
+    assert!(all["candidates"].as_array().unwrap().iter().any(|c| !invalid(c)), "{all}");
+    let o = nki(&["tune", "softmax", "--param", "buffers(softmax::at.nothing)=1,2"]);
+    assert!(out(&o).contains("2 of them cannot run"), "{} {}", out(&o), err(&o));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn reports_advise_and_compare() {
     let dir = folder("report");
     let file = |name: &str| dir.join(name).display().to_string();

@@ -3,6 +3,7 @@
 use super::contract::{Contract, Inputs};
 use crate::args::{Source, did_you_mean, to_f64};
 use crate::registry::Arguments;
+use crate::steps::{OWN, is_step, schedule_of};
 use crate::{KernelInfo, ParamKind, Specialization};
 use nki_ir::{Code, DType, Diagnostic, Diagnostics, Tensor};
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ impl Problem {
         self.specialize_with(&[])
     }
 
-    /// The kernel, specialised to the arguments and further configuration values.
+    /// The kernel, specialised to the arguments and further configuration values and schedule steps (see [`crate::tune`]).
     ///
     /// # Errors
     /// What the kernel's signature does not take.
@@ -134,10 +135,18 @@ impl Problem {
                 None => arguments.shape(name, *dtype, shape),
             };
         }
-        for (name, text) in self.values.iter().chain(values) {
+        let (steps, values): (Vec<_>, Vec<_>) =
+            self.values.iter().chain(values).cloned().partition(|(name, _)| is_step(name));
+        for (name, text) in &values {
             arguments = arguments.value(name, text);
         }
-        launch(&arguments)
+        let kernel = launch(&arguments)?;
+        if steps.iter().all(|(_, value)| value == OWN) {
+            return Ok(kernel);
+        }
+        // What labels there are is known once the kernel has been traced.
+        let labels = kernel.trace()?.labels;
+        Ok(kernel.schedule(schedule_of(&labels, &steps)?))
     }
 
     /// The arguments as the reference sees them; `None` without a contract or without data.

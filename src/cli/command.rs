@@ -172,6 +172,9 @@ pub struct Schedule {
     /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
+    /// Tiles for which SBUF has no room wait in device memory
+    #[arg(long)]
+    pub spill: bool,
     /// Write the machine program to a file
     #[arg(long, short, value_name = "FILE.nkim")]
     pub output: Option<PathBuf>,
@@ -294,6 +297,9 @@ pub struct Tune {
     /// A configuration value and what to try for it; what the kernel declares if absent
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE,..", value_parser = values)]
     pub params: Vec<(String, Vec<String>)>,
+    /// Also try schedule steps: buffers, engines, rings and turns to unroll, for every label
+    #[arg(long)]
+    pub schedule: bool,
     /// Candidates measured at most; a space that is not larger is measured completely
     #[arg(long, default_value_t = 500)]
     pub budget: usize,

@@ -18,7 +18,8 @@ pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
         return Err(Diagnostic::error(Code::Usage, text).help("write to a .nkim file").into());
     }
     let loaded = load_with(&args.subject, args.ablate && !args.time_only)?;
-    let options = args.without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
+    let all = CompileOptions { spill: args.spill, ..CompileOptions::default() };
+    let options = args.without.iter().fold(all, |o, &pass| o.without(pass));
     if args.ablate {
         return super::ablate::run(context, args, &loaded, &options);
     }
@@ -73,6 +74,13 @@ pub fn compiler(compiled: &Compiled) -> Value {
     });
     json!({
         "passes": r.notes.iter().map(|n| json!({ "pass": n.pass, "note": n.note })).collect::<Vec<_>>(),
+        "spills": r.spills.iter().map(|s| json!({
+            "name": s.name,
+            "place": s.place,
+            "stores": s.stores,
+            "loads": s.loads,
+            "bytes_each": s.bytes,
+        })).collect::<Vec<_>>(),
         "streams": streams.map(|(e, n)| json!({ "engine": e.name(), "instructions": n })).collect::<Vec<_>>(),
         "transfers": r.transfers,
         "semaphores": r.semaphores,

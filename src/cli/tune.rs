@@ -1,4 +1,4 @@
-//! `nki tune`: searches configuration values in simulated time.
+//! `nki tune`: searches configuration values and schedule steps in simulated time.
 
 use super::command::Tune;
 use super::context::{Context, Outcome};
@@ -6,7 +6,7 @@ use super::list::find;
 use super::subject::read_text;
 use crate::args::write_file;
 use crate::check::Problem;
-use crate::tune::{Axis, Outcome as Found, SearchOptions, Space, Tuned, declared_axes, tune};
+use crate::tune::{Axis, Outcome as Found, SearchOptions, Space, Tuned, declared_axes, schedule_axes, tune};
 use nki_ir::{Code, Diagnostic, Diagnostics};
 use std::path::Path;
 use std::thread::available_parallelism;
@@ -41,14 +41,17 @@ pub fn run(context: &Context, args: &Tune) -> Result<Outcome, Diagnostics> {
 
 /// The axes of the command line, or else those that the kernel declares.
 fn space(problem: &Problem, args: &Tune) -> Result<Space, Diagnostics> {
-    let axes: Vec<Axis> = match args.params.as_slice() {
+    let mut axes: Vec<Axis> = match args.params.as_slice() {
         [] => declared_axes(problem),
         given => given.iter().map(|(n, v)| Axis { name: n.clone(), values: v.clone() }).collect(),
     };
+    if args.schedule {
+        axes.extend(schedule_axes(problem, args.subject.target())?);
+    }
     if axes.is_empty() {
         let text = format!("`{}` declares no values to try", problem.kernel.name);
         let help = "name a configuration value and what to try: `--param tile_n=128,256,512`, or mark the field with \
-                    `#[config(default = .., tune = [..])]`";
+                    `#[config(default = .., tune = [..])]`; `--schedule` tries schedule steps";
         return Err(Diagnostic::error(Code::Usage, text).help(help).into());
     }
     let too_large = || Diagnostic::error(Code::Usage, "the space is too large to count").into();

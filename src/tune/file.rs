@@ -1,9 +1,10 @@
 //! The result of a search, as a file.
 
 use super::search::best;
-use super::{Outcome, Space, tensors};
+use super::{Outcome, Space, is_step, schedule_of, tensors};
 use crate::check::Problem;
 use crate::config::{KernelConfig, SetError};
+use crate::{Labelled, Schedule};
 use nki_ir::{Code, Diagnostic, Diagnostics, Target};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -119,7 +120,8 @@ impl Tuned {
     /// `nki::config`: `C` is not the configuration that was tuned.
     pub fn config<C: KernelConfig>(&self) -> Result<C, Diagnostics> {
         let mut config = C::default();
-        for (name, text) in self.given.iter().chain(self.winner.iter().map(|(n, v)| (n, v))) {
+        let values = self.given.iter().chain(self.winner.iter().map(|(n, v)| (n, v)));
+        for (name, text) in values.filter(|(n, _)| !is_step(n)) {
             config.set(name, text).map_err(|e| {
                 let why = match e {
                     SetError::Unknown => "there is no such field".to_string(),
@@ -130,6 +132,15 @@ impl Tuned {
             })?;
         }
         Ok(config)
+    }
+
+    /// The schedule steps of the winner, for a kernel with these labels ([`crate::Specialization::trace`] gives them).
+    ///
+    /// # Errors
+    /// `nki::schedule`: the kernel has no such labels.
+    pub fn schedule(&self, labels: &[Labelled]) -> Result<Schedule, Diagnostics> {
+        let steps: Vec<_> = self.winner.iter().filter(|(n, _)| is_step(n)).cloned().collect();
+        schedule_of(labels, &steps)
     }
 
     /// The file's text: JSON, one candidate a line, so that a change reads well in a review.

@@ -1,6 +1,6 @@
 //! Tuning: which configuration of a kernel takes the least simulated time.
 //!
-//! In: a kernel with its arguments ([`Problem`]), a target, and a [`Space`] of configuration values. Out: a [`Tuned`] file that
+//! In: a kernel with its arguments ([`Problem`]), a target, and a [`Space`] of configuration values and schedule steps. Out: a [`Tuned`] file that
 //! is committed beside the kernel and loaded where it runs. It holds every candidate that was measured (those that cannot run
 //! too, with the reason), names the winner, and says what it was measured on; it is refused for anything else.
 //!
@@ -9,10 +9,13 @@
 mod file;
 mod search;
 mod space;
+mod steps;
 
+pub use crate::steps::{OWN, is_step, schedule_of};
 pub use file::{Candidate, Tuned};
 pub use search::{Outcome, SearchOptions};
 pub use space::{Axis, Space};
+pub use steps::schedule_axes;
 
 use crate::ParamKind;
 use crate::check::{Prepared, Problem};
@@ -88,7 +91,7 @@ fn check_axes(problem: &Problem, space: &Space) -> Result<(), Diagnostics> {
     let params = problem.kernel.params.iter().filter(|p| p.kind == ParamKind::Value);
     let names: Vec<&str> = params.flat_map(|p| (p.fields)(p.name)).map(|f| f.name).collect();
     for (i, axis) in space.axes().iter().enumerate() {
-        let fault = if !names.contains(&axis.name.as_str()) {
+        let fault = if !is_step(&axis.name) && !names.contains(&axis.name.as_str()) {
             let hint = crate::args::did_you_mean(&axis.name, names.iter().copied());
             format!("`{}` has no configuration value `{}`{hint}", problem.kernel.name, axis.name)
         } else if problem.values.iter().any(|(name, _)| *name == axis.name) {
