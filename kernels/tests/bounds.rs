@@ -122,3 +122,33 @@ fn large_products_keep_the_tensor_engine_busy() {
     let r = simulate(matmul::matmul::specialize::<nki::bf16>(shape, shape, Default::default()));
     at_least(0.97, &r, bound);
 }
+
+/// The larger of what the tensor engine and what the transfers of `m x k x n` in bf16 take, every operand moved once.
+fn roofline(m: usize, k: usize, n: usize) -> f64 {
+    let matmuls = (m.div_ceil(128) * k.div_ceil(128) * n.div_ceil(512)) as f64;
+    let elements = |a: usize, b: usize| 2.0 * (a * b) as f64;
+    (matmuls * 518.0 / 2.4).max(transfer_time(elements(k, m) + elements(k, n), elements(m, n)))
+}
+
+#[test]
+fn products_come_within_five_percent_of_their_roofline() {
+    let product = |m: usize, k: usize, n: usize, cfg| {
+        simulate(matmul::matmul_blocked::specialize::<nki::bf16>([k, m], [k, n], cfg))
+    };
+    let r = product(2048, 5120, 5120, matmul::BlockedConfig::default());
+    at_least(0.95, &r, roofline(2048, 5120, 5120));
+    // Bound by its stores: rows of 8 KiB.
+    let wide = matmul::BlockedConfig { block_n: 8, ..Default::default() };
+    let r = product(4096, 128, 4096, wide);
+    at_least(0.95, &r, roofline(4096, 128, 4096));
+}
+
+#[test]
+fn attention_keeps_its_bounding_engine_busy() {
+    let shape = [1usize, 4096, 128];
+    let cfg = attention::AttentionConfig { causal: true, ..Default::default() };
+    let r =
+        simulate(attention::attention::specialize::<nki::bf16>(shape, shape, shape, None::<[usize; 1]>, cfg));
+    let busiest = r.engines.iter().map(|e| e.busy_ns).fold(0.0, f64::max);
+    assert!(busiest >= 0.70 * r.kernel_ns, "{:.1} % of {:.0} ns", 100.0 * busiest / r.kernel_ns, r.kernel_ns);
+}
