@@ -172,9 +172,6 @@ pub struct Schedule {
     /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
-    /// Tiles for which SBUF has no room wait in device memory
-    #[arg(long)]
-    pub spill: bool,
     /// Write the machine program to a file
     #[arg(long, short, value_name = "FILE.nkim")]
     pub output: Option<PathBuf>,

@@ -18,8 +18,7 @@ pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
         return Err(Diagnostic::error(Code::Usage, text).help("write to a .nkim file").into());
     }
     let loaded = load_with(&args.subject, args.ablate && !args.time_only)?;
-    let all = CompileOptions { spill: args.spill, ..CompileOptions::default() };
-    let options = args.without.iter().fold(all, |o, &pass| o.without(pass));
+    let options = args.without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
     if args.ablate {
         return super::ablate::run(context, args, &loaded, &options);
     }

@@ -62,7 +62,8 @@ pub struct CompileOptions {
     pub unroll_budget: u64,
     /// Largest multi-buffering depth chosen without being asked.
     pub max_buffers: u32,
-    /// Tiles for which SBUF has no room may wait in device memory; off, that is an error.
+    /// Tiles for which SBUF has no room may wait in device memory; off, that is an error. The kernel comes from
+    /// [`nki_ir::verify::verify_spilling`]: the ordinary gate refuses it.
     pub spill: bool,
 }
 

@@ -35,7 +35,8 @@ pub fn check(what: &str, kernel: &Kernel, target: Target, o: &CompileOptions) {
 pub fn check_orders(what: &str, kernel: &Kernel, target: Target, o: &CompileOptions, orders: &[Option<u64>]) {
     let what = format!("{what} ({}) on {target} with {o:?}", kernel.name);
     let inputs = inputs(kernel);
-    let verified = nki_ir::verify(kernel.clone(), target).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let gate = if o.spill { nki_ir::verify::verify_spilling } else { nki_ir::verify };
+    let verified = gate(kernel.clone(), target).unwrap_or_else(|e| panic!("{what}: {e}"));
     let expected =
         interp::run(&verified, &inputs, &InterpOptions::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
     let compiled = compile(&verified, o).unwrap_or_else(|e| panic!("{what}: {e}"));

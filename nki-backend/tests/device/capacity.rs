@@ -145,7 +145,11 @@ fn tiles_that_do_not_fit_wait_in_device_memory_when_asked() {
         let k = hoarder(9, usable / 16 * 4, None);
         let e = compile(&k, target, &CompileOptions::default()).unwrap_err();
         assert_eq!(e.first_code(), Some(Code::SbufCapacity), "{e}");
-        let c = compile(&k, target, &spill).unwrap();
+        let spilling = |k: &Kernel| nki_ir::verify::verify_spilling(k.clone(), target).unwrap();
+        // The compiler does not spill unasked.
+        let unasked = nki_backend::device::compile(&spilling(&k), &CompileOptions::default()).unwrap_err();
+        assert_eq!(unasked.first_code(), Some(Code::SbufCapacity), "{unasked}");
+        let c = nki_backend::device::compile(&spilling(&k), &spill).unwrap();
         assert!(c.report.sbuf_peak <= usable);
         let (mut stores, mut loads) = (0, 0);
         for s in &c.report.spills {
@@ -164,7 +168,8 @@ fn tiles_that_do_not_fit_wait_in_device_memory_when_asked() {
     let c = compile(&fits, Target::Trn2, &spill).unwrap();
     assert!(c.report.spills.is_empty() && c.report.transfers == 6);
     // A single tile that is too large cannot be helped.
-    let e = compile(&hoarder(1, 400_000, None), Target::Trn2, &spill).unwrap_err();
+    let one = nki_ir::verify::verify_spilling(hoarder(1, 400_000, None), Target::Trn2).unwrap();
+    let e = nki_backend::device::compile(&one, &spill).unwrap_err();
     assert_eq!(e.first_code(), Some(Code::SbufCapacity), "{e}");
 }
 
@@ -194,6 +199,7 @@ fn spilled_tiles_keep_their_bits_through_changes() {
     let kernel = nki_ir::text::parse(&text(7, 12_000), "sums.nkir").unwrap();
     let spill = CompileOptions { spill: true, ..CompileOptions::default() };
     crate::agree::check("sums", &kernel, Target::Trn2, &spill);
-    let c = compile(&kernel, Target::Trn2, &spill).unwrap();
+    let verified = nki_ir::verify::verify_spilling(kernel, Target::Trn2).unwrap();
+    let c = nki_backend::device::compile(&verified, &spill).unwrap();
     assert!(c.report.spills.iter().map(|s| s.loads).sum::<u64>() > 7, "{}", c.report);
 }

@@ -41,11 +41,12 @@ pub fn live_ranges(kernel: &Kernel, flat: &Flat) -> Vec<Option<(usize, usize)>> 
     live
 }
 
-/// Reports memories that are too small.
-pub fn check(kernel: &Kernel, flat: &Flat, target: Target, out: &RefCell<Diagnostics>) {
+/// Reports memories that are too small; SBUF only if nothing can be `spilled` to make room.
+pub fn check(kernel: &Kernel, flat: &Flat, target: Target, spilled: bool, out: &RefCell<Diagnostics>) {
     placed(kernel, target, out);
     let live = live_ranges(kernel, flat);
-    for space in [Space::Sbuf, Space::Psum] {
+    let bounded = [Space::Sbuf, Space::Psum].into_iter().filter(|s| !spilled || *s == Space::Psum);
+    for space in bounded {
         peak(kernel, target, space, flat, &live, out);
     }
     hbm(kernel, target, out);

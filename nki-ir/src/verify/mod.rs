@@ -109,10 +109,20 @@ impl fmt::Debug for Verified {
 
 /// Checks `kernel` for `target`. All errors found are returned, not only the first; if the structure is broken, only that.
 pub fn verify(kernel: Kernel, target: Target) -> Result<Verified, Diagnostics> {
+    verify_unless(kernel, target, false)
+}
+
+/// [`verify`] for a kernel whose tiles may wait in device memory when SBUF has no room: that they do not fit is left to the
+/// device compiler, which spills when it is asked to and else reports what is too much.
+pub fn verify_spilling(kernel: Kernel, target: Target) -> Result<Verified, Diagnostics> {
+    verify_unless(kernel, target, true)
+}
+
+fn verify_unless(kernel: Kernel, target: Target, spilled: bool) -> Result<Verified, Diagnostics> {
     let out = RefCell::new(Diagnostics::new());
     let flat = structure::check(&kernel, &out);
     if let Some(flat) = &flat {
-        check(&kernel, flat, target, &out);
+        check(&kernel, flat, target, spilled, &out);
     }
     let found = out.into_inner().collapsed();
     match flat {
@@ -141,7 +151,7 @@ pub fn resolve_and_verify(mut kernel: Kernel, target: Target) -> Result<Verified
 }
 
 /// Everything after structure.
-fn check(kernel: &Kernel, flat: &Flat, target: Target, out: &RefCell<Diagnostics>) {
+fn check(kernel: &Kernel, flat: &Flat, target: Target, spilled: bool, out: &RefCell<Diagnostics>) {
     for step in &flat.steps {
         if let Step::Inst(inst) = step {
             one(kernel, *inst, target, out);
@@ -151,7 +161,7 @@ fn check(kernel: &Kernel, flat: &Flat, target: Target, out: &RefCell<Diagnostics
     reduce::check(kernel, flat, out);
     accumulate::check(kernel, flat, target, out);
     flow::check(kernel, flat, out);
-    capacity::check(kernel, flat, target, out);
+    capacity::check(kernel, flat, target, spilled, out);
 }
 
 /// Checks one instruction by itself: form, generic rules and its own numbered checks. What depends on other instructions

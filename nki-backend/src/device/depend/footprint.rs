@@ -63,13 +63,23 @@ impl Footprint {
         (self.lo / i64::from(size)) as usize..((self.hi - 1) / i64::from(size) + 1) as usize
     }
 
+    /// Whether the rectangles meet.
+    pub fn meets(&self, other: &Footprint) -> bool {
+        self.lo < other.hi
+            && other.lo < self.hi
+            && self.partition < other.partition_end
+            && other.partition < self.partition_end
+    }
+
+    /// Whether the rectangles are the same.
+    pub fn same_bounds(&self, other: &Footprint) -> bool {
+        (self.lo, self.hi, self.partition, self.partition_end)
+            == (other.lo, other.hi, other.partition, other.partition_end)
+    }
+
     /// Whether any byte is touched by both: `self` of item `item`, `other` of an item made from `t`.
     pub fn overlaps(&self, other: &Footprint, p: &Program<'_>, item: u32, t: &Template) -> bool {
-        let apart = self.hi <= other.lo
-            || other.hi <= self.lo
-            || self.partition_end <= other.partition
-            || other.partition_end <= self.partition;
-        if apart {
+        if !self.meets(other) {
             return false;
         }
         if (self.dense && other.dense) || self.vague || other.vague {

@@ -68,11 +68,19 @@ struct Entry {
     print: Footprint,
 }
 
-/// Accesses to some bytes that no later write hides.
-#[derive(Debug, Default)]
-struct Cell {
+/// Accesses to one rectangle of bytes.
+#[derive(Debug)]
+struct Track {
+    print: Footprint,
     writers: Vec<Entry>,
     readers: Vec<Entry>,
+}
+
+/// Accesses to some bytes that no later write hides, by rectangle: what is read by everyone is not looked at again whenever its
+/// neighbour is written.
+#[derive(Debug, Default)]
+struct Cell {
+    tracks: Vec<Track>,
 }
 
 /// What the analysis needs to look at.
@@ -182,7 +190,21 @@ fn look(
     t: &Template,
     found: &mut Vec<Edge>,
 ) {
-    for w in &cell.writers {
+    for track in cell.tracks.iter().filter(|track| track.print.meets(print)) {
+        look_at(program, track, print, read, write, t, found);
+    }
+}
+
+fn look_at(
+    program: &Program<'_>,
+    track: &Track,
+    print: &Footprint,
+    read: bool,
+    write: bool,
+    t: &Template,
+    found: &mut Vec<Edge>,
+) {
+    for w in &track.writers {
         if w.print.overlaps(print, program, w.item, t) {
             let pe = |t: &Template| matches!(t.op, Op::NcMatmul | Op::NcMatmulMx);
             let before = &program.templates[program.stream.items[w.item as usize].template as usize];
@@ -195,7 +217,7 @@ fn look(
         }
     }
     if write {
-        for r in &cell.readers {
+        for r in &track.readers {
             if r.print.overlaps(print, program, r.item, t) {
                 found.push(Edge { item: r.item, kind: Kind::WriteAfterRead });
             }
@@ -205,15 +227,16 @@ fn look(
 
 /// Adds an access to a cell; a write hides what it covers within the cell's bytes.
 fn enter(cell: &mut Cell, entry: Entry, write: bool, bounds: (i64, i64)) {
-    if !write {
-        cell.readers.push(entry);
-        return;
+    if write && entry.print.dense {
+        cell.tracks.retain(|track| !entry.print.covers(&track.print, bounds));
     }
-    if entry.print.dense {
-        cell.writers.retain(|e| !entry.print.covers(&e.print, bounds));
-        cell.readers.retain(|e| !entry.print.covers(&e.print, bounds));
-    }
-    cell.writers.push(entry);
+    let known = cell.tracks.iter().position(|track| track.print.same_bounds(&entry.print));
+    let at = known.unwrap_or_else(|| {
+        cell.tracks.push(Track { print: entry.print, writers: Vec::new(), readers: Vec::new() });
+        cell.tracks.len() - 1
+    });
+    let track = &mut cell.tracks[at];
+    if write { track.writers.push(entry) } else { track.readers.push(entry) }
 }
 
 /// Use of an engine's state. Of the reduce registers (isa.md section 6): a chain begins with a reset and goes on with `reduce`. Chains of one
