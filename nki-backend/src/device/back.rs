@@ -31,7 +31,7 @@ const MEASURED: usize = 20_000;
 
 /// Programs up to this many instructions are simulated with every schedule of which the estimate is up to twice the best; of
 /// larger ones, [`SEVERAL`] within a few percent.
-const FEW: usize = 2_000;
+const FEW: usize = 8_000;
 const SEVERAL: usize = 3;
 
 /// Executed instructions after which a simulation is not worth the time.

@@ -5,7 +5,6 @@ use super::{Plan, Problem, SYNC};
 use crate::device::cost::Cost;
 use crate::device::depend::Kind;
 use crate::device::legalise::Template;
-use crate::device::options::Pass;
 use nki_ir::Engine;
 use smallvec::{SmallVec, smallvec};
 use std::cmp::Reverse;
@@ -27,8 +26,10 @@ impl Priority {
             Priority::CriticalPath => "critical path",
         }
     }
-    fn name_with(self, split: bool, spread: bool) -> &'static str {
+    fn name_with(self, split: bool, spread: bool, balance: bool) -> &'static str {
         match (self, split, spread) {
+            (Priority::Oldest, ..) if !balance => "oldest first, first engines",
+            (Priority::CriticalPath, ..) if !balance => "critical path, first engines",
             (_, false, true) => self.name(),
             (Priority::Oldest, true, _) => "oldest first, level engines",
             (Priority::CriticalPath, true, _) => "critical path, level engines",
@@ -107,8 +108,15 @@ pub fn even_split(p: &Problem<'_>) -> Option<Vec<u8>> {
     chosen.then_some(out)
 }
 
-/// Schedules a block; engines that are not in `split` are chosen on the way. `spread`: several engines issue transfers.
-pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>, spread: bool) -> Plan {
+/// Schedules a block; engines that are not in `split` are chosen on the way. `spread`: several engines issue
+/// transfers. `balance`: engines are chosen at all.
+pub fn schedule(
+    p: &Problem<'_>,
+    priority: Priority,
+    split: Option<Vec<u8>>,
+    spread: bool,
+    balance: bool,
+) -> Plan {
     let items = p.dependences.items.clone();
     let n = items.len();
     let (offsets, successors) = successors(p);
@@ -129,7 +137,7 @@ pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>, spr
         machine: Machine::new(p.costs.hops),
         order: Vec::with_capacity(n),
         spread,
-        balance: p.options.runs(Pass::Balance),
+        balance,
         split,
     };
     for k in 0..n as u32 {
@@ -146,7 +154,7 @@ pub fn schedule(p: &Problem<'_>, priority: Priority, split: Option<Vec<u8>>, spr
         }
     }
     debug_assert_eq!(s.order.len(), n, "dependences point backwards, so every item becomes ready");
-    let name = priority.name_with(s.split.is_some(), spread);
+    let name = priority.name_with(s.split.is_some(), spread, balance);
     Plan::new(name, items, s.order, &s.ran, s.machine.end)
 }
 

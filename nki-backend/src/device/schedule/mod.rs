@@ -48,7 +48,7 @@ pub struct Problem<'a> {
     pub options: &'a CompileOptions,
 }
 
-/// Blocks of up to this many items are also scheduled without spreading transfers.
+/// Blocks of up to this many items are also scheduled without spreading transfers, smaller ones without balancing engines.
 const SMALL: usize = 20_000;
 
 /// Everything that may become the schedule of a block; program order comes first.
@@ -56,16 +56,21 @@ pub fn candidates(p: &Problem<'_>) -> Vec<Plan> {
     let mut plans = vec![program_order(p)];
     if p.options.runs(Pass::Schedule) {
         let ways = [Priority::Oldest, Priority::CriticalPath];
-        let spread = p.options.runs(Pass::SpreadDma);
-        plans.extend(ways.map(|priority| list::schedule(p, priority, None, spread)));
-        if p.options.runs(Pass::Balance)
-            && let Some(split) = list::even_split(p)
-        {
-            plans.extend(ways.map(|priority| list::schedule(p, priority, Some(split.clone()), spread)));
+        let runs = |pass| p.options.runs(pass);
+        let (spread, balance) = (runs(Pass::SpreadDma), runs(Pass::Balance));
+        let items = p.dependences.items.len();
+        plans.extend(ways.map(|way| list::schedule(p, way, None, spread, balance)));
+        let split = if balance { list::even_split(p) } else { None };
+        let several_engines = split.is_some();
+        if let Some(split) = split {
+            plans.extend(ways.map(|way| list::schedule(p, way, Some(split.clone()), spread, balance)));
         }
-        // Triggers hold up what their sequencer computes, which the estimate sees only roughly.
-        if spread && p.dependences.items.len() <= SMALL {
-            plans.extend(ways.map(|priority| list::schedule(p, priority, None, false)));
+        // What the estimate sees only roughly: triggers hold up what their sequencer computes, and engines share ports.
+        if spread && items <= SMALL {
+            plans.extend(ways.map(|way| list::schedule(p, way, None, false, balance)));
+        }
+        if several_engines && items <= SMALL / 4 {
+            plans.extend(ways.map(|way| list::schedule(p, way, None, spread, false)));
         }
     }
     let mut different: Vec<Plan> = Vec::with_capacity(plans.len());
