@@ -31,6 +31,7 @@ pub mod lm_head;
 pub mod matmul;
 pub mod mlp;
 pub mod moe;
+pub mod norm;
 pub mod pool;
 pub mod projection;
 pub mod qkv;

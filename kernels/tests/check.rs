@@ -162,6 +162,11 @@ fn mlp() {
 }
 
 #[test]
+fn mlp_block() {
+    check("mlp_block");
+}
+
+#[test]
 fn moe() {
     check("moe");
 }

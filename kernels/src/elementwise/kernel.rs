@@ -33,9 +33,9 @@ impl Binary {
 pub struct ElementwiseConfig {
     #[config(default = Binary::Add)]
     pub op: Binary,
-    /// The other side, where it is one number.
-    #[config(default = None)]
-    pub scalar: Option<f32>,
+    /// The other side, where no tensor is.
+    #[config(default = 1.0)]
+    pub scalar: f32,
     /// Exchanges the sides: `other op x`.
     #[config(default = false)]
     pub reverse: bool,
@@ -44,8 +44,8 @@ pub struct ElementwiseConfig {
     pub columns: usize,
 }
 
-/// `out[r, c] = x[r, c] op other`, in f32 and rounded once, `other` being one of `y[r, c]`, `row[c]`, `column[r]` and the
-/// number `scalar`.
+/// `out[r, c] = x[r, c] op other`, in f32 and rounded once, `other` being one of `y[r, c]`, `row[c]`, `column[r]` and, without
+/// any of them, the number `scalar`.
 #[nki::kernel]
 pub fn elementwise<T: Float>(
     nc: Nc,
@@ -56,9 +56,9 @@ pub fn elementwise<T: Float>(
     cfg: ElementwiseConfig,
 ) -> Hbm<T> {
     let [rows, columns] = x.dims();
-    let given = [y.is_some(), row.is_some(), column.is_some(), cfg.scalar.is_some()];
-    let sides = given.into_iter().filter(|g| *g).count();
-    ensure!(nc, sides == 1, "the other side is one of y, row, column and scalar");
+    let given = [y.is_some(), row.is_some(), column.is_some()];
+    let tensors = given.into_iter().filter(|g| *g).count();
+    ensure!(nc, tensors <= 1, "the other side is one of y, row and column, or the number");
     shape_is(nc, y, &[rows, columns]);
     shape_is(nc, row, &[columns]);
     shape_is(nc, column, &[rows]);
@@ -69,11 +69,11 @@ pub fn elementwise<T: Float>(
         for r in nc.tiles(rows, 128) {
             let tile = nc.load(x.at((r, c)));
             let result = nc.sbuf::<T>([r.len(), c.len()]);
-            let other = match (y, row, column, cfg.scalar) {
+            let other = match (y, row, column) {
                 (Some(y), ..) => Side::Tile(nc.load(y.at((r, c)))),
-                (_, Some(row), ..) => Side::Tile(row.at((0..r.len(), ..))),
-                (_, _, Some(v), _) => Side::Column(nc.load(v.reshape([rows, 1]).at((r, ..))).to::<f32>()),
-                (.., number) => Side::Number(number.unwrap_or_default()),
+                (_, Some(row), _) => Side::Tile(row.at((0..r.len(), ..))),
+                (_, _, Some(v)) => Side::Column(nc.load(v.reshape([rows, 1]).at((r, ..))).to::<f32>()),
+                (None, None, None) => Side::Number(cfg.scalar),
             };
             combine(nc, result, tile, other, &cfg);
             nc.store(out.at((r, c)), result);

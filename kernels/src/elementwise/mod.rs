@@ -43,10 +43,9 @@ const ELEMENTS: Contract = Contract {
     results: &[ResultRule { name: "out", shape: &["rows", "columns"] }],
     dtypes: &[DType::F32, DType::BF16, DType::F16],
     reference: |i| {
-        let number = i.value::<Option<f32>>("scalar").map(|n| Other::Number(n.into()));
+        let number = Other::Number(i.value::<f32>("scalar").into());
         let other = i.get("y").map(Other::Matrix).or(i.get("row").map(Other::Row));
-        let other =
-            other.or(i.get("column").map(Other::Column)).or(number).expect("the kernel has seen to it");
+        let other = other.or(i.get("column").map(Other::Column)).unwrap_or(number);
         vec![reference::elementwise(
             i.tensor("x"),
             i.dim("columns"),

@@ -49,7 +49,7 @@ impl Foreach {
 /// What `foreach` computes.
 #[derive(Clone, Debug, KernelConfig)]
 pub struct ForeachConfig {
-    #[config(default = Foreach::Add)]
+    #[config(default = Foreach::Sqrt)]
     pub op: Foreach,
     /// Elements of one tile in each partition.
     #[config(default = 2048)]

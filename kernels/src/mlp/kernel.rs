@@ -1,7 +1,9 @@
 //! The feed-forward layer of a transformer.
 
+use super::decode;
 use super::plan::Plan;
-use crate::strip::{product, strip, transposed};
+use super::prefill::{self, Prologue};
+use crate::norm::{Norm, NormConfig};
 use nki::prelude::*;
 
 /// The function between the projections.
@@ -10,7 +12,11 @@ pub enum Activation {
     Relu,
     /// With the error function.
     Gelu,
+    /// With the hyperbolic tangent.
+    GeluTanh,
     Silu,
+    /// `x · σ(1.702x)`.
+    Swish,
 }
 
 impl Activation {
@@ -18,7 +24,30 @@ impl Activation {
         match self {
             Activation::Relu => Act::Relu,
             Activation::Gelu => Act::Gelu,
+            Activation::GeluTanh => Act::GeluApprxTanh,
             Activation::Silu => Act::Silu,
+            Activation::Swish => Act::GeluApprxSigmoid,
+        }
+    }
+}
+
+/// How `mlp` walks through the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
+pub enum Mode {
+    /// `Decode` for up to 96 tokens, else `Prefill`.
+    Auto,
+    /// Narrow strips of the weights for many tokens: bound by the tensor engine.
+    Prefill,
+    /// Wide rows of the weights for few tokens, 128 at most: bound by memory.
+    Decode,
+}
+
+impl Mode {
+    fn decodes(self, tokens: usize) -> bool {
+        match self {
+            Mode::Auto => tokens <= 96,
+            Mode::Prefill => false,
+            Mode::Decode => true,
         }
     }
 }
@@ -29,13 +58,29 @@ pub struct MlpConfig {
     /// The function of the gate, or of the up projection where there is no gate.
     #[config(default = Activation::Silu)]
     pub activation: Activation,
+    /// Limits of the gate projection after its bias.
+    #[config(default = None)]
+    pub gate_low: Option<f32>,
+    #[config(default = None)]
+    pub gate_high: Option<f32>,
+    /// Limits of the up projection after its bias.
+    #[config(default = None)]
+    pub up_low: Option<f32>,
+    #[config(default = None)]
+    pub up_high: Option<f32>,
+    /// Added to the up projection after its limits.
+    #[config(default = 0.0)]
+    pub up_offset: f32,
+    #[config(default = Mode::Auto)]
+    pub mode: Mode,
 }
 
 /// `out = (act(x · w_gate + b_gate) ∘ (x · w_up + b_up)) · w_down + b_down`, or `act(x · w_up + b_up) · w_down + b_down`
 /// without a gate.
 ///
 /// `x` is `[tokens, hidden]`, `w_gate` and `w_up` are `[hidden, inner]`, `w_down` is `[inner, hidden]`, a bias is `[inner]` or
-/// `[hidden]`. Sums are f32; the product of gate and up is rounded to `T` before the down projection.
+/// `[hidden]`. Sums are f32; the product of gate and up is rounded to `T` before the down projection. The limits of the
+/// configuration apply to the projections after their biases.
 #[nki::kernel]
 #[allow(clippy::too_many_arguments)]
 pub fn mlp<T: Float>(
@@ -49,89 +94,193 @@ pub fn mlp<T: Float>(
     b_down: Option<Hbm<T>>,
     cfg: MlpConfig,
 ) -> Hbm<T> {
-    let [tokens, hidden] = x.dims();
-    let [up_rows, inner] = w_up.dims();
-    let down: [usize; 2] = w_down.dims();
-    ensure!(nc, up_rows == hidden && down == [inner, hidden]);
-    if let Some(w_gate) = w_gate {
-        let gate: [usize; 2] = w_gate.dims();
-        ensure!(nc, gate == [hidden, inner]);
-    }
-    ensure!(nc, b_gate.is_none() || w_gate.is_some(), "a bias of the gate needs a gate");
-    ensure!(nc, hidden > 0 && inner > 0);
-    let Some(plan) = Plan::new(tokens, hidden, inner, size_of::<T>()) else {
-        nc.fail(format!("hidden {hidden} and inner {inner} are too wide for SBUF"));
-    };
-    let out = nc.hbm([tokens, hidden]);
-    for t in nc.tiles(tokens, plan.tokens) {
-        let x_t = transposed(nc, x.at((t, ..)));
-        // The inner activations with `inner` on partitions, which is what the down projection contracts.
-        let a_t = nc.sbuf::<T>([inner.min(128), inner.div_ceil(128), t.len()]);
-        for block in nc.tiles(inner, plan.inner) {
-            let up_strip = strip(nc, w_up.at((.., block)));
-            let gate_strip = w_gate.map(|w| strip(nc, w.at((.., block))));
-            for i in nc.tiles(block, 128) {
-                let a = a_t.at((0..i.len(), block.index() * (plan.inner / 128) + i.index(), ..));
-                let up = product(nc, up_strip.at((.., .., i.local())), x_t, hidden);
-                let up_bias = b_up.map(|b| column(nc, b, i));
-                match gate_strip {
-                    Some(gate_strip) => {
-                        let gate = product(nc, gate_strip.at((.., .., i.local())), x_t, hidden);
-                        let gate_bias = b_gate.map(|b| column(nc, b, i));
-                        let acted = nc.sbuf::<f32>([i.len(), t.len()]);
-                        activate(nc, acted, cfg.activation, gate, gate_bias);
-                        match up_bias {
-                            Some(bias) => {
-                                nc.scalar_tensor_tensor(a, up, Alu::Add, bias, Alu::Multiply, acted);
-                            }
-                            None => {
-                                nc.tensor_tensor(a, up, acted, Alu::Multiply);
-                            }
-                        }
-                    }
-                    None => activate(nc, a, cfg.activation, up, up_bias),
-                }
-            }
-        }
-        for h in nc.tiles(hidden, plan.hidden) {
-            let down_strip = strip(nc, w_down.at((.., h)));
-            let bias =
-                b_down.map(|b| nc.load(b.reshape([1, hidden]).at((.., h)).broadcast(0, t.len().min(128))));
-            for s in nc.tiles(t, 128) {
-                let y = nc.psum([s.len(), h.len()]);
-                for i in nc.tiles(inner, 128) {
-                    let a = a_t.at((0..i.len(), i.index(), s.local()));
-                    nc.nc_matmul(y, a, down_strip.at((0..i.len(), i.index(), ..)));
-                }
-                let result = nc.sbuf::<T>([s.len(), h.len()]);
-                match bias {
-                    Some(bias) => {
-                        nc.tensor_tensor(result, y, bias.at((0..s.len(), ..)), Alu::Add);
-                    }
-                    None => {
-                        nc.tensor_copy(result, y);
-                    }
-                }
-                nc.store(out.at((s, h)), result);
-            }
-        }
-    }
+    let layer = Layer { w_gate, w_up, w_down, b_gate, b_up, b_down, cfg };
+    let out = nc.hbm(x.shape());
+    feed_forward(nc, &Prologue::none(x), out, &layer);
     out
 }
 
-/// Part of a bias with one element per partition.
+/// [`mlp`] of `norm(x + residual) · gamma + beta`, with `residual`, `gamma` and `beta` where they are given.
+///
+/// The norm sees the sum in f32. Where `store_sum` asks for it, the second result is the sum rounded to `T`; that takes a
+/// residual. Without gains they are taken to be in the weights; `beta` needs layer normalisation.
 #[nki::kernel]
-fn column<T: Float>(nc: Nc, bias: Hbm<T>, part: Block) -> Tile<f32> {
-    let [n] = bias.dims();
-    let loaded = nc.load(bias.reshape([n, 1]).at((part, ..)));
-    loaded.to::<f32>()
+#[allow(clippy::too_many_arguments)]
+pub fn mlp_block<T: Float>(
+    nc: Nc,
+    x: Hbm<T>,
+    residual: Option<Hbm<T>>,
+    gamma: Option<Hbm<T>>,
+    beta: Option<Hbm<T>>,
+    w_gate: Option<Hbm<T>>,
+    w_up: Hbm<T>,
+    w_down: Hbm<T>,
+    b_gate: Option<Hbm<T>>,
+    b_up: Option<Hbm<T>>,
+    b_down: Option<Hbm<T>>,
+    norm: BlockConfig,
+    cfg: MlpConfig,
+) -> (Hbm<T>, Option<Hbm<T>>) {
+    let [tokens, hidden] = x.dims();
+    if let Some(residual) = residual {
+        ensure!(nc, residual.shape() == [tokens, hidden]);
+    }
+    for vector in [gamma, beta].into_iter().flatten() {
+        ensure!(nc, vector.shape() == [hidden]);
+    }
+    ensure!(nc, !norm.store_sum || residual.is_some(), "without a residual there is no sum to store");
+    ensure!(nc, gamma.is_none() || norm.norm != Norm::None, "gains belong to a norm");
+    ensure!(nc, beta.is_none() || norm.norm == Norm::Layer, "only layer normalisation has a shift");
+    let layer = Layer { w_gate, w_up, w_down, b_gate, b_up, b_down, cfg };
+    let (out, sum) = (nc.hbm(x.shape()), norm.store_sum.then(|| nc.hbm(x.shape())));
+    let norm = NormConfig { norm: norm.norm, eps: norm.eps };
+    let prologue = Prologue { residual, sum, norm, ..Prologue::none(x) };
+    feed_forward(nc, &prologue.with_gains(nc, gamma, beta), out, &layer);
+    (out, sum)
 }
 
-/// `dst = activation(src + bias)`.
+/// What precedes the projections of `mlp_block`.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct BlockConfig {
+    #[config(default = Norm::Rms)]
+    pub norm: Norm,
+    /// Added to the mean of squares, or to the variance, inside the root.
+    #[config(default = 1e-6)]
+    pub eps: f32,
+    /// Returns `x + residual` too.
+    #[config(default = false)]
+    pub store_sum: bool,
+}
+
+/// The weights of a layer, and what it computes.
+pub(super) struct Layer<T: Elem> {
+    pub w_gate: Option<Hbm<T>>,
+    pub w_up: Hbm<T>,
+    pub w_down: Hbm<T>,
+    pub b_gate: Option<Hbm<T>>,
+    pub b_up: Option<Hbm<T>>,
+    pub b_down: Option<Hbm<T>>,
+    pub cfg: MlpConfig,
+}
+
+impl<T: Float> Layer<T> {
+    /// The biases of gate and up with one value per partition and block of 128 (`norm::columns`).
+    pub fn inner_biases(&self, nc: Nc) -> [Option<Tile<f32>>; 2] {
+        [self.b_gate, self.b_up].map(|b| b.map(|b| crate::norm::columns(nc, b)))
+    }
+    /// The bias of some results, the same for `tokens` tokens.
+    pub fn down_bias(&self, nc: Nc, h: Block, tokens: usize) -> Option<Tile<T>> {
+        let part = |b: Hbm<T>| b.reshape([1, b.dim(0)]).at((.., h)).broadcast(0, tokens);
+        self.b_down.map(|b| nc.load(part(b)))
+    }
+}
+
+/// The layer, after what precedes it.
 #[nki::kernel]
-fn activate<D: Float>(nc: Nc, dst: Tile<D>, activation: Activation, src: Acc, bias: Option<Tile<f32>>) {
-    let instruction = nc.activation(dst, activation.function(), src);
+fn feed_forward<T: Float>(nc: Nc, prologue: &Prologue<T>, out: Hbm<T>, layer: &Layer<T>) {
+    let [tokens, hidden] = prologue.x.dims();
+    let [up_rows, inner] = layer.w_up.dims();
+    ensure!(nc, up_rows == hidden && layer.w_down.shape() == [inner, hidden]);
+    if let Some(w_gate) = layer.w_gate {
+        ensure!(nc, w_gate.shape() == [hidden, inner]);
+    }
+    for bias in [layer.b_gate, layer.b_up].into_iter().flatten() {
+        ensure!(nc, bias.shape() == [inner]);
+    }
+    if let Some(bias) = layer.b_down {
+        ensure!(nc, bias.shape() == [hidden]);
+    }
+    ensure!(nc, layer.b_gate.is_none() || layer.w_gate.is_some(), "a bias of the gate needs a gate");
+    let MlpConfig { gate_low, gate_high, up_offset, .. } = layer.cfg;
+    let gate_only = gate_low.is_some() || gate_high.is_some() || up_offset != 0.0;
+    ensure!(nc, !gate_only || layer.w_gate.is_some(), "limits of the gate and the offset of up need a gate");
+    ensure!(nc, hidden > 0 && inner > 0);
+    if layer.cfg.mode.decodes(tokens) {
+        ensure!(nc, tokens <= 128, "decoding takes at most 128 tokens");
+        let x_t = prefill::transposed(nc, prologue);
+        let a_t = decode::activations(nc, x_t, layer);
+        decode::down(nc, a_t, out, layer);
+        return;
+    }
+    let Some(plan) = Plan::new(tokens, hidden, inner, size_of::<T>()) else {
+        nc.fail(format!("hidden {hidden} and inner {inner} are too wide for SBUF"));
+    };
+    for t in nc.tiles(tokens, plan.tokens) {
+        let x_t = prefill::transposed(nc, &prologue.of(t));
+        let a_t = prefill::activations(nc, x_t, layer, plan);
+        prefill::down(nc, a_t, out.at((t, ..)), layer, plan);
+    }
+}
+
+/// `dst = act(gate) ∘ (up + offset)`, or `act(up)` without a gate, after biases and limits.
+#[nki::kernel]
+pub(super) fn gated<T: Float>(
+    nc: Nc,
+    dst: Tile<T>,
+    gate: Option<Acc>,
+    up: Acc,
+    [gate_bias, up_bias]: [Option<Tile<f32>>; 2],
+    cfg: &MlpConfig,
+) {
+    let function = cfg.activation.function();
+    let up_limits = Limits(cfg.up_low, cfg.up_high);
+    let Some(gate) = gate else { return activate(nc, dst, function, up, up_bias, up_limits) };
+    let acted = nc.sbuf::<f32>(dst.shape());
+    activate(nc, acted, function, gate, gate_bias, Limits(cfg.gate_low, cfg.gate_high));
+    if up_limits.any() {
+        let up = limited(nc, up, up_bias, up_limits);
+        nc.scalar_tensor_tensor(dst, up, Alu::Add, cfg.up_offset, Alu::Multiply, acted);
+        return;
+    }
+    match up_bias {
+        Some(bias) if cfg.up_offset == 0.0 => {
+            nc.scalar_tensor_tensor(dst, up, Alu::Add, bias, Alu::Multiply, acted);
+        }
+        Some(bias) => {
+            let bias = bias + cfg.up_offset;
+            nc.scalar_tensor_tensor(dst, up, Alu::Add, bias, Alu::Multiply, acted);
+        }
+        None if cfg.up_offset != 0.0 => {
+            nc.scalar_tensor_tensor(dst, up, Alu::Add, cfg.up_offset, Alu::Multiply, acted);
+        }
+        None => drop(nc.tensor_tensor(dst, up, acted, Alu::Multiply)),
+    }
+}
+
+/// A lower and an upper limit.
+#[derive(Clone, Copy)]
+struct Limits(Option<f32>, Option<f32>);
+
+impl Limits {
+    fn any(self) -> bool {
+        self.0.is_some() || self.1.is_some()
+    }
+}
+
+/// `dst = f(limited(src + bias))`.
+#[nki::kernel]
+fn activate<D: Float>(nc: Nc, dst: Tile<D>, f: Act, src: Acc, bias: Option<Tile<f32>>, limits: Limits) {
+    if limits.any() {
+        nc.activation(dst, f, limited(nc, src, bias, limits));
+        return;
+    }
+    let instruction = nc.activation(dst, f, src);
     if let Some(bias) = bias {
         instruction.bias(bias);
     }
+}
+
+/// `min(max(src + bias, low), high)` in SBUF.
+#[nki::kernel]
+fn limited(nc: Nc, src: Acc, bias: Option<Tile<f32>>, Limits(low, high): Limits) -> Tile<f32> {
+    let result = nc.sbuf::<f32>(src.shape());
+    let (low, high) = (low.unwrap_or(f32::NEG_INFINITY), high.unwrap_or(f32::INFINITY));
+    match bias {
+        Some(bias) => {
+            nc.tensor_scalar(result, src, Alu::Add, bias).then(Alu::Maximum, low);
+            nc.tensor_scalar(result, result, Alu::Minimum, high);
+        }
+        None => drop(nc.tensor_scalar(result, src, Alu::Maximum, low).then(Alu::Minimum, high)),
+    }
+    result
 }

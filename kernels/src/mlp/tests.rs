@@ -56,3 +56,57 @@ fn a_layer_wider_than_sbuf_is_refused_by_name() {
     .unwrap_err();
     assert!(e.to_string().contains("too wide for SBUF"), "{e}");
 }
+
+#[test]
+fn flags_without_their_operands_are_refused() {
+    let shapes = |cfg: MlpConfig, tokens: usize| {
+        let none = None::<[usize; 1]>;
+        mlp::specialize::<bf16>(
+            [tokens, 128],
+            None::<[usize; 2]>,
+            [128, 256],
+            [256, 128],
+            none,
+            none,
+            none,
+            cfg,
+        )
+        .trace()
+        .map_or_else(|e| e.first_code(), |_| None)
+    };
+    let limited = MlpConfig { gate_high: Some(7.0), ..MlpConfig::default() };
+    assert_eq!(shapes(limited, 5), Some(Code::Ensure));
+    let decode = MlpConfig { mode: super::Mode::Decode, ..MlpConfig::default() };
+    assert_eq!(shapes(decode.clone(), 128), None);
+    assert_eq!(shapes(decode, 129), Some(Code::Ensure));
+}
+
+#[test]
+fn a_sum_needs_a_residual_and_gains_a_norm() {
+    let trace = |residual: Option<[usize; 2]>, gamma: Option<[usize; 1]>, beta: Option<[usize; 1]>, norm| {
+        let (none, gate) = (None::<[usize; 1]>, None::<[usize; 2]>);
+        super::mlp_block::specialize::<bf16>(
+            [5, 128],
+            residual,
+            gamma,
+            beta,
+            gate,
+            [128, 256],
+            [256, 128],
+            none,
+            none,
+            none,
+            norm,
+            MlpConfig::default(),
+        )
+        .trace()
+        .map_or_else(|e| e.first_code(), |_| None)
+    };
+    let with = |norm, store_sum| super::BlockConfig { norm, store_sum, ..super::BlockConfig::default() };
+    use crate::norm::Norm;
+    assert_eq!(trace(Some([5, 128]), Some([128]), None, with(Norm::Rms, true)), None);
+    assert_eq!(trace(None, None, None, with(Norm::Rms, true)), Some(Code::Ensure));
+    assert_eq!(trace(None, Some([128]), None, with(Norm::None, false)), Some(Code::Ensure));
+    assert_eq!(trace(None, None, Some([128]), with(Norm::Rms, false)), Some(Code::Ensure));
+    assert_eq!(trace(Some([5, 127]), None, None, with(Norm::Rms, false)), Some(Code::Ensure));
+}
