@@ -6,7 +6,10 @@ use nki::check::gate;
 use nki::ir::Diagnostics;
 use nki::prelude::*;
 use nki::sim::{Constants, Mode, SimOptions, SimReport};
-use nki_kernels::{add, attention, attention_decode, matmul, qkv, rmsnorm, rope, softmax};
+use nki_kernels::softmax;
+use nki_kernels::{
+    activation, add, attention, attention_decode, elementwise, foreach, matmul, mlp, qkv, rmsnorm, rope,
+};
 
 fn simulate(kernel: Specialization) -> SimReport {
     let kernel = kernel.trace().unwrap().kernel;
@@ -110,6 +113,53 @@ fn rotation_keeps_the_vector_engine_busy() {
     let report = simulate(spec);
     let busiest = report.engines.iter().map(|e| e.busy_ns).fold(0.0, f64::max);
     at_least(0.95, &report, busiest);
+}
+
+#[test]
+fn kernels_on_elements_run_at_the_speed_of_memory() {
+    type T = nki::bf16;
+    let (bytes, shape, none) = (2.0 * SQUARE, [4096usize, 4096], None::<[usize; 1]>);
+    let r = simulate(elementwise::elementwise::specialize::<T>(
+        shape,
+        Some(shape),
+        none,
+        none,
+        Default::default(),
+    ));
+    at_least(0.95, &r, transfer_time(2.0 * bytes, bytes));
+    let r = simulate(elementwise::clamp::specialize::<T>(shape, Default::default()));
+    at_least(0.95, &r, transfer_time(bytes, bytes));
+    let r = simulate(activation::gated::specialize::<T>(shape, shape, Default::default()));
+    at_least(0.95, &r, transfer_time(2.0 * bytes, bytes));
+    let cfg = foreach::ForeachConfig { op: foreach::Foreach::Add, ..Default::default() };
+    let n = [4096 * 4096usize];
+    let r = simulate(foreach::foreach::specialize::<T>(n, Some(n), None::<[usize; 1]>, Some([1]), cfg));
+    at_least(0.95, &r, transfer_time(2.0 * bytes, bytes));
+}
+
+fn feed_forward(tokens: usize) -> SimReport {
+    let (hidden, inner) = (4096usize, 14336usize);
+    let (wide, none) = ([hidden, inner], None::<[usize; 1]>);
+    simulate(mlp::mlp::specialize::<nki::bf16>(
+        [tokens, hidden],
+        Some(wide),
+        wide,
+        [inner, hidden],
+        none,
+        none,
+        none,
+        Default::default(),
+    ))
+}
+
+#[test]
+fn the_feed_forward_layer_is_bound_by_memory_for_few_tokens_and_by_the_tensor_engine_for_many() {
+    let weights = 3.0 * 4096.0 * 14336.0;
+    for tokens in [1, 16] {
+        at_least(0.95, &feed_forward(tokens), transfer_time(2.0 * weights, 0.0));
+    }
+    // A column of 128 x 128 products a cycle, at 2.4 GHz.
+    at_least(0.95, &feed_forward(2048), 2048.0 * weights / (128.0 * 128.0) / 2.4);
 }
 
 #[test]

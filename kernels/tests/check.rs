@@ -27,6 +27,11 @@ fn activation() {
 }
 
 #[test]
+fn activation_sum() {
+    check("activation_sum");
+}
+
+#[test]
 fn adamw() {
     check("adamw");
 }
@@ -34,6 +39,11 @@ fn adamw() {
 #[test]
 fn add() {
     check("add");
+}
+
+#[test]
+fn add_rmsnorm() {
+    check("add_rmsnorm");
 }
 
 #[test]
@@ -127,6 +137,11 @@ fn fused() {
 }
 
 #[test]
+fn gated() {
+    check("gated");
+}
+
+#[test]
 fn kv_update() {
     check("kv_update");
 }
@@ -147,13 +162,53 @@ fn lm_head() {
 }
 
 #[test]
+fn masked_softmax() {
+    check("masked_softmax");
+}
+
+#[test]
 fn matmul() {
     check("matmul");
 }
 
 #[test]
+fn matmul_basic() {
+    check("matmul_basic");
+}
+
+#[test]
 fn matmul_blocked() {
     check("matmul_blocked");
+}
+
+#[test]
+fn matmul_blocked_free() {
+    check("matmul_blocked_free");
+}
+
+#[test]
+fn matmul_decode() {
+    check("matmul_decode");
+}
+
+#[test]
+fn matmul_double_row() {
+    check("matmul_double_row");
+}
+
+#[test]
+fn matmul_general() {
+    check("matmul_general");
+}
+
+#[test]
+fn matmul_hoisted() {
+    check("matmul_hoisted");
+}
+
+#[test]
+fn matmul_tiled() {
+    check("matmul_tiled");
 }
 
 #[test]
@@ -169,6 +224,11 @@ fn mlp_block() {
 #[test]
 fn moe() {
     check("moe");
+}
+
+#[test]
+fn norm_decode() {
+    check("norm_decode");
 }
 
 #[test]
@@ -189,6 +249,11 @@ fn qkv() {
 #[test]
 fn reduce() {
     check("reduce");
+}
+
+#[test]
+fn reduce_columns() {
+    check("reduce_columns");
 }
 
 #[test]
@@ -247,6 +312,11 @@ fn softmax() {
 }
 
 #[test]
+fn swap_axes() {
+    check("swap_axes");
+}
+
+#[test]
 fn top_k() {
     check("top_k");
 }
@@ -254,6 +324,21 @@ fn top_k() {
 #[test]
 fn transpose() {
     check("transpose");
+}
+
+#[test]
+fn transpose_blocks() {
+    check("transpose_blocks");
+}
+
+#[test]
+fn transpose_dma() {
+    check("transpose_dma");
+}
+
+#[test]
+fn transpose_inside() {
+    check("transpose_inside");
 }
 
 #[test]

@@ -22,10 +22,17 @@ pub enum Function {
     Rsqrt,
     Reciprocal,
     Softplus,
+    /// Derivative of `Silu`.
+    SiluDx,
+    /// Derivative of `Gelu`.
+    GeluDx,
+    /// Derivative of `GeluSigmoid`.
+    GeluSigmoidDx,
 }
 
 impl Function {
-    fn of_the_scalar_engine(self) -> Act {
+    /// The scalar engine's function of that name.
+    pub(crate) fn of_the_scalar_engine(self) -> Act {
         match self {
             Function::Exp => Act::Exp,
             Function::Silu => Act::Silu,
@@ -40,6 +47,9 @@ impl Function {
             Function::Rsqrt => Act::Rsqrt,
             Function::Reciprocal => Act::Reciprocal,
             Function::Softplus => Act::Softplus,
+            Function::SiluDx => Act::SiluDx,
+            Function::GeluDx => Act::GeluDx,
+            Function::GeluSigmoidDx => Act::GeluApprxSigmoidDx,
         }
     }
 }
@@ -79,4 +89,37 @@ pub fn activation<T: Float>(nc: Nc, x: Hbm<T>, bias: Option<Hbm<T>>, cfg: Activa
         }
     }
     out
+}
+
+/// [`activation`], and the sum of each row of its results: `out[r, c] = f(scale · x[r, c] + bias[r])`, `sums[r] = Σ_c out[r, c]` in f32
+/// before rounding.
+#[nki::kernel]
+pub fn activation_sum<T: Float>(
+    nc: Nc,
+    x: Hbm<T>,
+    bias: Option<Hbm<T>>,
+    cfg: ActivationConfig,
+) -> (Hbm<T>, Hbm<f32>) {
+    let [rows, columns] = x.dims();
+    if let Some(bias) = bias {
+        ensure!(nc, bias.shape() == [rows], "the bias has one value per row");
+    }
+    let (out, sums) = (nc.hbm([rows, columns]), nc.hbm([rows]));
+    for r in nc.tiles(rows, 128) {
+        let bias = bias.map(|b| nc.load(b.reshape([rows, 1]).at((r, ..))).to::<f32>());
+        let total = nc.zeros::<f32>([r.len(), 1]);
+        for c in nc.tiles(columns, cfg.columns) {
+            let tile = nc.load(x.at((r, c)));
+            let (y, sum) = (nc.sbuf::<T>([r.len(), c.len()]), nc.sbuf::<f32>([r.len(), 1]));
+            let instruction = nc.activation(y, cfg.function.of_the_scalar_engine(), tile).scale(cfg.scale);
+            match bias {
+                Some(bias) => drop(instruction.bias(bias).reduce(sum)),
+                None => drop(instruction.reduce(sum)),
+            }
+            nc.tensor_tensor(total, total, sum, Alu::Add);
+            nc.store(out.at((r, c)), y);
+        }
+        nc.store(sums.reshape([rows, 1]).at((r, ..)), total);
+    }
+    (out, sums)
 }

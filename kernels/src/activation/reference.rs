@@ -21,6 +21,15 @@ impl Function {
             Function::Rsqrt => 1.0 / x.sqrt(),
             Function::Reciprocal => 1.0 / x,
             Function::Softplus => x.exp().ln_1p(),
+            Function::SiluDx => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
+            Function::GeluDx => {
+                let density = (-0.5 * x * x).exp() / (2.0 * PI).sqrt();
+                0.5 * (1.0 + libm::erf(x / SQRT_2)) + x * density
+            }
+            Function::GeluSigmoidDx => {
+                let s = sigmoid(1.702 * x);
+                s + 1.702 * x * s * (1.0 - s)
+            }
         }
     }
 }
@@ -31,9 +40,50 @@ pub fn activation(x: &[f64], columns: usize, bias: Option<&[f64]>, scale: f64, f
     x.iter().enumerate().map(|(i, x)| f.apply(scale * x + bias(i))).collect()
 }
 
+/// Sums of rows of `columns` values.
+pub fn row_sums(x: &[f64], columns: usize) -> Vec<f64> {
+    x.chunks(columns).map(|row| row.iter().sum()).collect()
+}
+
+/// `f(limited(gate)) · (limited(up) + offset)`.
+pub fn gated(
+    gate: &[f64],
+    up: &[f64],
+    f: Function,
+    [gate_limits, up_limits]: [[f64; 2]; 2],
+    offset: f64,
+) -> Vec<f64> {
+    let limited = |x: f64, [low, high]: [f64; 2]| x.max(low).min(high);
+    let one = |(g, u): (&f64, &f64)| f.apply(limited(*g, gate_limits)) * (limited(*u, up_limits) + offset);
+    gate.iter().zip(up).map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Derivatives against the slope of what they are derivatives of.
+    #[test]
+    fn derivatives_are_slopes() {
+        let pairs = [
+            (Function::Silu, Function::SiluDx),
+            (Function::Gelu, Function::GeluDx),
+            (Function::GeluSigmoid, Function::GeluSigmoidDx),
+        ];
+        for (f, dx) in pairs {
+            for x in [-2.5, -0.3, 0.0, 0.7, 3.0] {
+                let slope = (f.apply(x + 1e-5) - f.apply(x - 1e-5)) / 2e-5;
+                assert!((slope - dx.apply(x)).abs() < 1e-9, "{f:?} at {x}");
+            }
+        }
+    }
+
+    #[test]
+    fn limits_apply_before_the_function() {
+        let limits = [[-1.0, 2.0], [-3.0, 3.0]];
+        assert_eq!(gated(&[5.0, 1.0], &[4.0, -9.0], Function::Relu, limits, 1.0), [8.0, -2.0]);
+        assert_eq!(row_sums(&[1.0, 2.0, 3.0, 4.0], 2), [3.0, 7.0]);
+    }
 
     #[test]
     fn functions_have_their_known_values() {

@@ -1,5 +1,6 @@
 //! Layer normalisation over rows.
 
+use crate::norm::moments;
 use nki::prelude::*;
 
 /// Numbers that `layernorm` needs.
@@ -55,19 +56,4 @@ pub fn layernorm<T: Float>(
         }
     }
     out
-}
-
-/// `-mean` and `1 / sqrt(var + eps)` of each row, as columns.
-#[nki::kernel]
-fn moments<T: Float>(nc: Nc, tile: Tile<T>, eps: f32) -> (Tile<f32>, Tile<f32>) {
-    let [rows, columns] = tile.dims();
-    let statistics = nc.sbuf::<f32>([rows, columns.div_ceil(512), 6]);
-    for c in nc.tiles(columns, 512) {
-        nc.bn_stats(statistics.at((.., c.index(), ..)), tile.at((.., c)));
-    }
-    let moments = nc.sbuf::<f32>([rows, 2]);
-    nc.bn_aggr(moments, statistics.merge(1, 2));
-    let neg_mean = moments.at((.., 0..1)) * -1.0;
-    let inverse = (moments.at((.., 1..2)) + eps).rsqrt();
-    (neg_mean, inverse)
 }

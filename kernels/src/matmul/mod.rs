@@ -2,6 +2,7 @@
 
 mod blocked;
 mod kernel;
+pub mod ladder;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ pub use kernel::{MatmulConfig, matmul};
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance, sweep};
 use nki::ir::DType;
 
-/// What both forms promise.
+/// What all forms promise.
 const PRODUCT: Contract = Contract {
     kernel: matmul::INFO,
     dims: &[("k", 512), ("m", 512), ("n", 512)],

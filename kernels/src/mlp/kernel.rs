@@ -34,22 +34,12 @@ impl Activation {
 /// How `mlp` walks through the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
 pub enum Mode {
-    /// `Decode` for up to 96 tokens, else `Prefill`.
+    /// `Decode` for up to 96 tokens that fit on chip, else `Prefill`.
     Auto,
     /// Narrow strips of the weights for many tokens: bound by the tensor engine.
     Prefill,
     /// Wide rows of the weights for few tokens, 128 at most: bound by memory.
     Decode,
-}
-
-impl Mode {
-    fn decodes(self, tokens: usize) -> bool {
-        match self {
-            Mode::Auto => tokens <= 96,
-            Mode::Prefill => false,
-            Mode::Decode => true,
-        }
-    }
 }
 
 /// What `mlp` computes.
@@ -195,8 +185,12 @@ fn feed_forward<T: Float>(nc: Nc, prologue: &Prologue<T>, out: Hbm<T>, layer: &L
     let gate_only = gate_low.is_some() || gate_high.is_some() || up_offset != 0.0;
     ensure!(nc, !gate_only || layer.w_gate.is_some(), "limits of the gate and the offset of up need a gate");
     ensure!(nc, hidden > 0 && inner > 0);
-    if layer.cfg.mode.decodes(tokens) {
+    let fits = Plan::fits_decode(tokens, hidden, inner, size_of::<T>());
+    if layer.cfg.mode == Mode::Decode {
         ensure!(nc, tokens <= 128, "decoding takes at most 128 tokens");
+        ensure!(nc, fits, "the tokens are too wide for SBUF");
+    }
+    if layer.cfg.mode == Mode::Decode || (layer.cfg.mode == Mode::Auto && tokens <= 96 && fits) {
         let x_t = prefill::transposed(nc, prologue);
         let a_t = decode::activations(nc, x_t, layer);
         decode::down(nc, a_t, out, layer);

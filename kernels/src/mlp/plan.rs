@@ -16,6 +16,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether a few tokens fit as a whole, with what `Mode::Decode` keeps of them: as they arrive, transposed, and their inner
+    /// activations, beside two pairs of rows of the weights.
+    pub fn fits_decode(tokens: usize, hidden: usize, inner: usize, element: usize) -> bool {
+        let resident = (hidden.div_ceil(128) + inner.div_ceil(128)) * tokens * element + 2 * hidden * element;
+        resident + 4 * 2048 * element <= BUDGET
+    }
+
     /// The largest blocks that fit. Tokens shrink last: every block of tokens reads all weights again. `None` if not even
     /// the smallest fit.
     pub fn new(tokens: usize, hidden: usize, inner: usize, element: usize) -> Option<Plan> {
@@ -52,5 +59,6 @@ mod tests {
         assert!(wide.tokens < 512 && wide.inner >= 128, "{wide:?}");
         assert_eq!(Plan::new(1, 1, 1, 4).map(|p| p.tokens), Some(1));
         assert_eq!(Plan::new(512, 1 << 20, 1 << 20, 4), None);
+        assert!(Plan::fits_decode(96, 4096, 14336, 2) && !Plan::fits_decode(1, 1 << 20, 1 << 20, 4));
     }
 }

@@ -1,4 +1,4 @@
-//! `reduce`: a number for each row of a matrix. See `DESIGN.md`.
+//! `reduce` and `reduce_columns`: a number for each row, or for each column, of a matrix. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::prelude::*;
@@ -10,9 +10,11 @@
 //! assert_eq!(nki::args::to_f64(&y[0]), [3.0, 2.0]);
 //! ```
 
+mod columns;
 mod kernel;
 pub mod reference;
 
+pub use columns::{ReduceColumnsConfig, reduce_columns};
 pub use kernel::{ReduceConfig, Reduction, reduce};
 
 use nki::check::{Case, Contract, ResultRule, TensorRule, Tolerance, sweep};
@@ -34,6 +36,24 @@ pub static CONTRACT: Contract = Contract {
     flops: |i| (i.dim("rows") * i.dim("columns")) as u64,
 };
 nki::contract!(CONTRACT);
+
+/// What `reduce_columns` promises.
+pub static COLUMNS_CONTRACT: Contract = Contract {
+    kernel: reduce_columns::INFO,
+    results: &[ResultRule { name: "out", shape: &["columns"] }],
+    reference: |i| vec![reference::reduce_columns(i.tensor("x"), i.dim("columns"), i.value("reduction"))],
+    cases: || {
+        let mut all = Vec::new();
+        for reduction in ["sum", "mean", "max", "min", "abs_max"] {
+            let mut more = sweep(&[("rows", 37), ("columns", 67)], &[1, 127, 129]);
+            more.push(Case::dims(&[("rows", 300), ("columns", 1025)]));
+            all.extend(more.into_iter().map(|c| c.arg("reduction", reduction)));
+        }
+        all
+    },
+    ..CONTRACT
+};
+nki::contract!(COLUMNS_CONTRACT);
 
 fn cases() -> Vec<Case> {
     let mut all = Vec::new();

@@ -14,6 +14,19 @@ pub fn reduce(x: &[f64], columns: usize, reduction: Reduction) -> Vec<f64> {
     x.chunks(columns.max(1)).map(of).collect()
 }
 
+/// One number for each of `columns` columns.
+pub fn reduce_columns(x: &[f64], columns: usize, reduction: Reduction) -> Vec<f64> {
+    let rows = x.len() / columns.max(1);
+    let turned: Vec<f64> = (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect();
+    reduce(&turned, rows, reduction)
+}
+
+#[test]
+fn columns_are_rows_of_the_transpose() {
+    assert_eq!(reduce_columns(&[1.0, -5.0, 3.0, 0.0, 2.0, 4.0], 3, Reduction::AbsMax), [1.0, 5.0, 4.0]);
+    assert_eq!(reduce_columns(&[1.0, -5.0, 3.0, 0.0, 2.0, 4.0], 2, Reduction::Sum), [6.0, -1.0]);
+}
+
 #[test]
 fn small_rows() {
     let x = [1.0, -5.0, 3.0, 0.0, 2.0, 4.0];

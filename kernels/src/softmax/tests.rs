@@ -8,7 +8,7 @@ fn tensor(text: &str) -> Tensor {
 }
 
 fn run(x: &Tensor, columns: usize) -> Vec<f64> {
-    let s = softmax::specialize::<f32>(x, SoftmaxConfig { columns });
+    let s = softmax::specialize::<f32>(x, SoftmaxConfig { columns, ..SoftmaxConfig::default() });
     to_f64(&s.run(Mode::Host, Target::Trn2).unwrap()[0])
 }
 
@@ -47,4 +47,26 @@ fn huge_values_do_not_overflow() {
 fn other_ranks_are_refused() {
     let e = softmax::specialize::<f32>([2, 3, 4], SoftmaxConfig::default()).trace().unwrap_err();
     assert_eq!(e.first_code(), Some(Code::Shape));
+}
+
+#[test]
+fn scales_that_turn_the_order_are_refused() {
+    for scale in [0.0, -1.0, f32::INFINITY, f32::NAN] {
+        let cfg = SoftmaxConfig { scale, ..SoftmaxConfig::default() };
+        let e = softmax::specialize::<f32>([2, 3], cfg).trace().unwrap_err();
+        assert_eq!(e.first_code(), Some(Code::Ensure));
+    }
+}
+
+#[test]
+fn one_mask_of_the_right_shape() {
+    use super::{MaskedConfig, masked_softmax};
+    let code = |mask: Option<[usize; 2]>, row: Option<[usize; 1]>, sink: Option<[usize; 1]>| {
+        let s = masked_softmax::specialize::<f32>([2, 3], mask, row, sink, MaskedConfig::default());
+        s.trace().map_or_else(|e| e.first_code(), |_| None)
+    };
+    assert_eq!(code(Some([2, 3]), None, Some([2])), None);
+    assert_eq!(code(Some([2, 3]), Some([3]), None), Some(Code::Ensure));
+    assert_eq!(code(None, Some([2]), None), Some(Code::Ensure));
+    assert_eq!(code(None, None, Some([3])), Some(Code::Ensure));
 }
