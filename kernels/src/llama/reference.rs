@@ -4,7 +4,7 @@ use super::config::LlamaConfig;
 use super::weights::{LayerWeights, Weights};
 use crate::attention::reference::{Shape, attention};
 use crate::lm_head::reference::lm_head;
-use crate::mlp::reference::{Activation, Layer as Mlp, Projection, mlp};
+use crate::mlp::reference::{Activation, Layer as Mlp, Projection, UNLIMITED, mlp};
 use crate::qkv::reference::{Layer as Qkv, qkv};
 use crate::rmsnorm::reference::rmsnorm;
 use crate::rope::Pairs;
@@ -62,6 +62,9 @@ pub fn layer(c: &LlamaConfig, w: &LayerWeights, x: &[f64]) -> Vec<f64> {
         up: project(&up, c.hidden, c.inner),
         down: project(&down, c.inner, c.hidden),
         activation: Activation::Silu,
+        gate_limits: UNLIMITED,
+        up_limits: UNLIMITED,
+        up_offset: 0.0,
     };
     sum(&x, &mlp(&feed, &rmsnorm(&x, &norm, c.eps.into()), tokens))
 }

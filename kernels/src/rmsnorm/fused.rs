@@ -26,7 +26,7 @@ pub fn add_rmsnorm<T: Float>(
         let gains = nc.load(gamma);
         for r in nc.tiles(rows, 128) {
             let h = added(nc, x.at((r, ..)), residual.at((r, ..)));
-            nc.store(sum.at((r, ..)), rounded(nc, h));
+            nc.store(sum.at((r, ..)), rounded::<T>(nc, h));
             let scale = inverse_root(nc, sum_of_squares(nc, h), width, cfg.eps);
             nc.store(out.at((r, ..)), scaled(nc, h, scale, gains.at((0..r.len(), ..))));
         }
@@ -36,7 +36,7 @@ pub fn add_rmsnorm<T: Float>(
         let total = nc.zeros::<f32>([r.len(), 1]);
         for c in nc.tiles(columns, cfg.columns) {
             let h = added(nc, x.at((r, c)), residual.at((r, c)));
-            nc.store(sum.at((r, c)), rounded(nc, h));
+            nc.store(sum.at((r, c)), rounded::<T>(nc, h));
             nc.tensor_tensor(total, total, sum_of_squares(nc, h), Alu::Add);
         }
         let scale = inverse_root(nc, total, width, cfg.eps);
