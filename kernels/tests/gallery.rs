@@ -37,16 +37,21 @@ fn the_gallery_is_true() {
         return;
     }
     let help = "NKI_BLESS=1 cargo test -p nki-kernels --test gallery";
-    for File { path, .. } in &files {
-        assert!(book.join(path).is_file(), "{path} is missing: {help}");
-    }
     let now = times(&files[0].text);
     let then = times(&std::fs::read_to_string(book.join("gallery.md")).unwrap());
-    assert!(now.len() > 60, "{} rows", now.len());
-    let names =
-        |rows: &[(String, String, f64)]| rows.iter().map(|r| (r.0.clone(), r.1.clone())).collect::<Vec<_>>();
-    assert_eq!(names(&now), names(&then), "{help}");
-    for ((kernel, target, now), (_, _, then)) in now.iter().zip(&then) {
+    assert!(then.len() > 60, "{} rows", then.len());
+    for File { path, .. } in &files {
+        // A kernel that is newer than the page is told of; what the page shows must be there and true.
+        let kernel = path.trim_start_matches("gallery/").trim_end_matches(".svg");
+        match then.iter().any(|row| row.0 == kernel) {
+            true => assert!(book.join(path).is_file(), "{path} is missing: {help}"),
+            false if path.ends_with(".svg") => eprintln!("{kernel} is not in the gallery: {help}"),
+            false => {}
+        }
+    }
+    for (kernel, target, then) in &then {
+        let same = now.iter().find(|row| (&row.0, &row.1) == (kernel, target));
+        let (_, _, now) = same.unwrap_or_else(|| panic!("{kernel} on {target} is not measured: {help}"));
         let close = (now - then).abs() <= SLACK * then || (now.is_nan() && then.is_nan());
         assert!(close, "{kernel} on {target}: {now} us, and the gallery says {then}: {help}");
     }
