@@ -10,7 +10,7 @@ mod native;
 mod simulate;
 
 use measure::Measured;
-use nki::check::{Given, Prepared, Problem};
+use nki::check::{Contract, Given, Prepared, Problem};
 use nki::ir::{Diagnostics, Target};
 use serde_json::json;
 use std::process::ExitCode;
@@ -101,7 +101,7 @@ fn problem(
     use nki_kernels as _;
     let info = nki::kernels()
         .into_iter()
-        .find(|k| k.name == kernel)
+        .find(|k| k.name == kernel && Contract::of(k).is_some())
         .expect("the library has the kernels that are named here");
     let dims = dims.iter().map(|(name, n)| (name.to_string(), *n)).collect();
     let args = args.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();

@@ -66,6 +66,8 @@ const LARGER: &[Shape] = &[
         ],
         args: &[("kv_heads", "8"), ("gamma", "normal"), ("cos", "normal"), ("sin", "normal")],
     },
+    shape("mlp", &[("tokens", 1), ("hidden", 4096), ("inner", 14336)]),
+    shape("mlp", &[("tokens", 512), ("hidden", 1024), ("inner", 2816)]),
     shape("moe", &[("tokens", 512), ("hidden", 1024), ("inner", 512), ("block", 128)]),
     shape("pool", &[("planes", 256), ("rows", 112), ("columns", 112)]),
     shape("resize", &[("planes", 64)]),
@@ -80,7 +82,8 @@ const LARGER: &[Shape] = &[
 /// Operands without which kernels do not run.
 const NEEDS: &[(&str, &[(&str, &str)])] = &[
     ("elementwise", &[("y", "normal")]),
-    ("foreach", &[("y", "uniform(0.5,2)"), ("scalar", "uniform(0.5,2)")]),
+    ("matmul_general", &[("lhs_t", "normal"), ("rhs", "normal")]),
+    ("foreach", &[("op", "add"), ("y", "uniform(0.5,2)"), ("scalar", "uniform(0.5,2)")]),
 ];
 
 /// Every shape that is measured: the default one of each contract, then larger ones, by kernel.

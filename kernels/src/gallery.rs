@@ -110,7 +110,7 @@ fn links_become_their_text() {
 
 /// The target cannot run it: an instruction or a dtype that it lacks, or too little memory.
 fn missing(code: Code) -> bool {
-    matches!(code, Code::Target | Code::Engine | Code::Dtype | Code::SbufCapacity)
+    matches!(code, Code::Target | Code::Engine | Code::Dtype | Code::Parameter | Code::SbufCapacity)
 }
 
 fn row(page: &mut String, r: &SimReport) {

@@ -135,8 +135,11 @@ fn computed(start: Instant) -> f64 {
     ns.map_or(start.elapsed().as_secs_f64(), |ns| ns / 1e9)
 }
 
+/// The text of a kernel of about so many instructions.
+type Source = fn(u32) -> String;
+
 fn main() {
-    let kinds: [(&str, fn(u32) -> String); 4] =
+    let kinds: [(&str, Source); 4] =
         [("stream", stream), ("product", product), ("rows", rows), ("scratch", scratch)];
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let largest = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(6);

@@ -5,10 +5,12 @@ use super::segment::Entry;
 use std::sync::atomic::AtomicPtr;
 
 /// Changes when [`Descriptor`], or how generated code calls the runtime, does.
+#[cfg(any(feature = "aot", feature = "c-abi"))]
 pub const ABI: u64 = 1;
 
 /// The version of this crate. Generated code names instructions, products and chains by number, and another version may
 /// number them in another way.
+#[cfg(any(feature = "aot", feature = "c-abi"))]
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Bytes of an object file.

@@ -1,6 +1,8 @@
 //! Relocatable object files: what a code generator's module becomes for a linker. ELF for x86-64, little of which is needed:
 //! code, constants, data, symbols and relocations.
 
+#![allow(clippy::result_large_err)] // The errors of a module are Cranelift's.
+
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::Signature;
@@ -136,49 +138,77 @@ impl ElfModule {
         let [text_relocations, data_relocations] = [&self.sections[0], &self.sections[2]].map(relocations);
         let [text, rodata, data] = self.sections.map(|s| s.bytes);
         let (bits, symtab) = (1, 6);
-        // Name, type, flags, content, link, info, alignment, bytes of an entry.
-        let sections: [(&str, u32, u64, Vec<u8>, u32, u32, u64, u64); 9] = [
-            (".text", bits, 2 | 4, text, 0, 0, 64, 0),
-            (".rodata", bits, 2, rodata, 0, 0, 64, 0),
-            (".data", bits, 2 | 1, data, 0, 0, 64, 0),
-            (".rela.text", 4, 0x40, text_relocations, symtab, TEXT.into(), 8, 24),
-            (".rela.data", 4, 0x40, data_relocations, symtab, DATA.into(), 8, 24),
-            (".symtab", 2, 0, symbols, 7, locals as u32, 8, 24),
-            (".strtab", 3, 0, strings, 0, 0, 1, 0),
+        let plain = |name, flags, content| Header {
+            name,
+            kind: bits,
+            flags,
+            content,
+            align: 64,
+            ..Header::default()
+        };
+        let entries = |name, kind, flags, content, link, info| Header {
+            name,
+            kind,
+            flags,
+            content,
+            link,
+            info,
+            align: 8,
+            entry: 24,
+        };
+        let table = |name| Header { name, kind: 3, align: 1, ..Header::default() };
+        let sections = [
+            plain(".text", 2 | 4, text),
+            plain(".rodata", 2, rodata),
+            plain(".data", 2 | 1, data),
+            entries(".rela.text", 4, 0x40, text_relocations, symtab, TEXT.into()),
+            entries(".rela.data", 4, 0x40, data_relocations, symtab, DATA.into()),
+            entries(".symtab", 2, 0, symbols, 7, locals as u32),
+            Header { content: strings, ..table(".strtab") },
             // Empty: the stack need not be executable.
-            (".note.GNU-stack", bits, 0, Vec::new(), 0, 0, 1, 0),
-            (".shstrtab", 3, 0, Vec::new(), 0, 0, 1, 0),
+            Header { name: ".note.GNU-stack", kind: bits, align: 1, ..Header::default() },
+            table(".shstrtab"),
         ];
         write(sections)
     }
 }
 
-/// Lays out the file: header, the sections' content, the table of sections.
-fn write<const N: usize>(mut sections: [(&str, u32, u64, Vec<u8>, u32, u32, u64, u64); N]) -> Vec<u8> {
+/// A section of the file.
+#[derive(Default)]
+struct Header {
+    name: &'static str,
+    kind: u32,
+    flags: u64,
+    content: Vec<u8>,
+    link: u32,
+    info: u32,
+    align: u64,
+    /// Bytes of an entry, if it has entries.
+    entry: u64,
+}
+
+/// Lays out the file: header, the sections' content, the table of sections. The last section gets the names of all.
+fn write<const N: usize>(mut sections: [Header; N]) -> Vec<u8> {
     const HEADER: usize = 64;
     let (mut names, mut starts) = (vec![0u8], Vec::new());
     for s in &sections {
         starts.push(names.len() as u32);
-        names.extend(s.0.as_bytes());
+        names.extend(s.name.as_bytes());
         names.push(0);
     }
     if let Some(last) = sections.last_mut() {
-        last.3 = names;
+        last.content = names;
     }
     let (mut content, mut table) = (vec![0u8; HEADER], vec![0u8; 64]);
     for (s, name) in sections.iter().zip(starts) {
-        content.resize(content.len().next_multiple_of(s.6 as usize), 0);
-        table.extend(name.to_le_bytes());
-        table.extend(s.1.to_le_bytes());
-        table.extend(s.2.to_le_bytes());
-        table.extend(0u64.to_le_bytes());
-        table.extend((content.len() as u64).to_le_bytes());
-        table.extend((s.3.len() as u64).to_le_bytes());
-        table.extend(s.4.to_le_bytes());
-        table.extend(s.5.to_le_bytes());
-        table.extend(s.6.to_le_bytes());
-        table.extend(s.7.to_le_bytes());
-        content.extend(&s.3);
+        content.resize(content.len().next_multiple_of(s.align as usize), 0);
+        table.extend([name, s.kind].map(u32::to_le_bytes).concat());
+        table.extend(
+            [s.flags, 0, content.len() as u64, s.content.len() as u64].map(u64::to_le_bytes).concat(),
+        );
+        table.extend([s.link, s.info].map(u32::to_le_bytes).concat());
+        table.extend([s.align, s.entry].map(u64::to_le_bytes).concat());
+        content.extend(&s.content);
     }
     content.resize(content.len().next_multiple_of(8), 0);
     // 64 bits, little-endian, version 1; relocatable, x86-64.

@@ -154,6 +154,11 @@ fn check_operand(call: &Call, i: usize, arg: &Arg, mem: &dyn Memory) -> Result<(
             if compute && span.row_elements() > span::MAX_ROW {
                 return fault(Code::Limit, format!("{} elements per partition", span.row_elements()));
             }
+            // What is printed or exchanged may repeat elements as an engine may, not without bound.
+            let bound = (len / span.dtype.bytes()).max(span::MAX_ROW);
+            if call.engine == Engine::Sync && span.elements() > bound {
+                return fault(Code::Limit, format!("{} elements", span.elements()));
+            }
             // A destination names each element at most once, so it is no larger than its memory.
             let too_many = span.elements() > len / span.dtype.bytes();
             if spec.effect != Effect::Read && span.elements() > 0 && too_many {
