@@ -26,6 +26,10 @@ const fn shape(kernel: &'static str, dims: &'static [(&'static str, usize)]) -> 
     Shape { kernel, dtype: DType::BF16, dims, args: &[] }
 }
 
+const fn swiglu(dims: &'static [(&'static str, usize)]) -> Shape {
+    Shape { kernel: "mlp", dtype: DType::BF16, dims, args: &[("w_gate", "normal")] }
+}
+
 /// Shapes that are measured besides each contract's default one, in bf16.
 const LARGER: &[Shape] = &[
     shape("add", &[("rows", 1024), ("columns", 4096)]),
@@ -66,8 +70,8 @@ const LARGER: &[Shape] = &[
         ],
         args: &[("kv_heads", "8"), ("gamma", "normal"), ("cos", "normal"), ("sin", "normal")],
     },
-    shape("mlp", &[("tokens", 1), ("hidden", 4096), ("inner", 14336)]),
-    shape("mlp", &[("tokens", 512), ("hidden", 1024), ("inner", 2816)]),
+    swiglu(&[("tokens", 1), ("hidden", 4096), ("inner", 14336)]),
+    swiglu(&[("tokens", 512), ("hidden", 1024), ("inner", 2816)]),
     shape("moe", &[("tokens", 512), ("hidden", 1024), ("inner", 512), ("block", 128)]),
     shape("pool", &[("planes", 256), ("rows", 112), ("columns", 112)]),
     shape("resize", &[("planes", 64)]),
