@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cases;
+pub mod ladder;
 pub mod lora;
 pub mod mamba;
 mod pieces;

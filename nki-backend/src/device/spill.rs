@@ -1,15 +1,20 @@
 //! Spill: when asked for, tiles for which SBUF has no room wait in device memory. Where more would be live than fits, the tile
 //! whose next use is farthest away is stored, and loaded again before that use; a tile that has not changed since it was
-//! loaded back is not stored again. Bits are copied as they are.
+//! loaded back is not stored again, and one that holds what a transfer brought from an argument is loaded from there again
+//! and never stored. Bits are copied as they are.
 //!
 //! Only tiles that are completely written by then can go, and only in programs without hardware loops.
 
 use crate::device::expand::{Block, Instance, Item, ItemAccess, NONE, Stream, writes};
 use crate::device::legalise::{self, Template, ViewForm};
 use nki_ir::entity::Entity;
+use nki_ir::op::Effect;
 use nki_ir::{Buf, BufData, BufKind, Builder, Diagnostics, Kernel, Op, Operand, Space, Target, View};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+
+/// How many instructions before its use a tile is brought back: the tile that makes room for it was often used just now.
+const AHEAD: usize = 64;
 
 /// What was spilled of one buffer of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +23,7 @@ pub struct SpillReport {
     /// Where it is allocated: file, line and column.
     pub place: String,
     pub stores: u64,
+    /// From its copy or, when the kernel loaded it from an argument, from there again.
     pub loads: u64,
     /// Bytes of one of these transfers.
     pub bytes: u64,
@@ -68,6 +74,9 @@ pub fn spill(
         counts: BTreeMap::new(),
     };
     for n in 0..stream.items.len() {
+        if let Some(ahead) = (n + AHEAD < stream.items.len()).then_some(n + AHEAD) {
+            s.bring_back(n, ahead)?;
+        }
         if s.item(n)?.is_none() {
             return Ok(None);
         }
@@ -97,6 +106,8 @@ struct Tile {
     /// Its copy in device memory, if there is one, and whether the tile has changed since.
     copy: u32,
     changed: bool,
+    /// The transfer that filled it from an argument that only is read, if nothing has changed it since, else [`NONE`].
+    origin: u32,
     /// Uses before this position of its list are past.
     past: usize,
     /// Bytes that have been written in all partitions.
@@ -105,7 +116,7 @@ struct Tile {
 
 impl Default for Tile {
     fn default() -> Self {
-        Tile { now: NONE, copy: NONE, changed: false, past: 0, written: SmallVec::new() }
+        Tile { now: NONE, copy: NONE, changed: false, origin: NONE, past: 0, written: SmallVec::new() }
     }
 }
 
@@ -128,6 +139,29 @@ struct Spiller<'a> {
 }
 
 impl Spiller<'_> {
+    /// Before item `n`, loads back what item `ahead` needs, if that displaces nothing that is used before it.
+    fn bring_back(&mut self, n: usize, ahead: usize) -> Result<(), Diagnostics> {
+        for a in self.old.accesses_of(ahead) {
+            let Tile { now, copy, origin, .. } = self.tiles[a.instance as usize];
+            if now != NONE || (copy == NONE && origin == NONE) {
+                continue;
+            }
+            let buf = self.old.instances[a.instance as usize].buf;
+            let bytes = bytes_of(&self.kernel, buf);
+            while self.live + bytes > self.limit {
+                match self.farthest(n as u32, &[]) {
+                    Some((victim, next)) if next > ahead as u32 => self.evict(victim)?,
+                    _ => return Ok(()),
+                }
+            }
+            self.live += bytes;
+            self.resident.push(a.instance);
+            self.tiles[a.instance as usize].now = self.instance(buf);
+            self.load_back(a.instance)?;
+        }
+        Ok(())
+    }
+
     /// Repeats an item of the old stream, with what it needs on chip. `None` if there is no room.
     fn item(&mut self, n: usize) -> Result<Option<()>, Diagnostics> {
         let old = self.old;
@@ -142,14 +176,14 @@ impl Spiller<'_> {
             if in_sbuf(&self.kernel, buf) {
                 let bytes = bytes_of(&self.kernel, buf);
                 while self.live + bytes > self.limit {
-                    let Some(victim) = self.farthest(n as u32, &needed) else { return Ok(None) };
+                    let Some((victim, _)) = self.farthest(n as u32, &needed) else { return Ok(None) };
                     self.evict(victim)?;
                 }
                 self.live += bytes;
                 self.resident.push(i);
             }
             self.tiles[i as usize].now = self.instance(buf);
-            if self.tiles[i as usize].copy != NONE {
+            if self.tiles[i as usize].copy != NONE || self.tiles[i as usize].origin != NONE {
                 self.load_back(i)?;
             }
         }
@@ -177,12 +211,26 @@ impl Spiller<'_> {
     fn note_writes(&mut self, n: usize) {
         let t = &self.templates[self.old.items[n].template as usize];
         for (v, a) in t.views().zip(self.old.accesses_of(n)).filter(|(v, _)| writes(v)) {
+            let origin = if self.loads_whole(t, v, *a) { n as u32 } else { NONE };
             let tile = &mut self.tiles[a.instance as usize];
-            tile.changed = true;
+            (tile.changed, tile.origin) = (true, origin);
             if covers_partitions(&self.kernel, v, *a) {
                 add(&mut tile.written, (a.offset + v.extent.0, a.offset + v.extent.1));
             }
         }
+    }
+
+    /// Whether a transfer fills the whole tile that it writes at `v` from an argument that only is read, and can be repeated.
+    fn loads_whole(&self, t: &Template, v: &ViewForm, a: ItemAccess) -> bool {
+        let row = self.kernel.bufs[v.buf].row_bytes() as i64;
+        let whole = a.offset + v.extent.0 == 0 && a.offset + v.extent.1 == row;
+        let views: SmallVec<[&ViewForm; 2]> = t.views().collect();
+        t.op == Op::DmaCopy
+            && t.registers().next().is_none()
+            && matches!(*views, [dst, src] if dst.effect == Effect::Write && src.index.is_none()
+                && self.kernel.bufs[src.buf].kind == BufKind::Input)
+            && whole
+            && covers_partitions(&self.kernel, v, a)
     }
 
     fn instance(&mut self, buf: Buf) -> u32 {
@@ -190,11 +238,11 @@ impl Spiller<'_> {
         self.out.instances.len() as u32 - 1
     }
 
-    /// The tile on chip that can go and is used again last.
-    fn farthest(&self, n: u32, needed: &[u32]) -> Option<u32> {
+    /// The tile on chip that can go and, from item `n` on, is used again last, and where.
+    fn farthest(&self, n: u32, needed: &[u32]) -> Option<(u32, u32)> {
         let next = |i: u32| {
             let tile = &self.tiles[i as usize];
-            self.uses[i as usize][tile.past..].iter().find(|u| **u > n).copied().unwrap_or(NONE)
+            self.uses[i as usize][tile.past..].iter().find(|u| **u >= n).copied().unwrap_or(NONE)
         };
         let can_go = |i: &u32| {
             let data = &self.kernel.bufs[self.old.instances[*i as usize].buf];
@@ -202,12 +250,14 @@ impl Spiller<'_> {
             let free = data.address.is_none() && data.kind == BufKind::Private;
             free && !needed.contains(i) && self.tiles[*i as usize].written.as_slice() == whole
         };
-        self.resident.iter().copied().filter(can_go).max_by_key(|&i| (next(i), i))
+        let all = self.resident.iter().copied().filter(can_go);
+        all.map(|i| (next(i), i)).max().map(|(next, i)| (i, next))
     }
 
     fn evict(&mut self, i: u32) -> Result<(), Diagnostics> {
         let buf = self.old.instances[i as usize].buf;
-        if self.tiles[i as usize].changed || self.tiles[i as usize].copy == NONE {
+        let tile = &self.tiles[i as usize];
+        if tile.origin == NONE && (tile.changed || tile.copy == NONE) {
             let (copy, store, _) = self.copy_of(buf)?;
             if self.tiles[i as usize].copy == NONE {
                 self.tiles[i as usize].copy = self.instance(copy);
@@ -226,10 +276,19 @@ impl Spiller<'_> {
 
     fn load_back(&mut self, i: u32) -> Result<(), Diagnostics> {
         let buf = self.old.instances[i as usize].buf;
-        let (_, _, load) = self.copy_of(buf)?;
-        let tile = &self.tiles[i as usize];
-        let (here, there) = (tile.now, tile.copy);
-        self.transfer(load, here, there);
+        let Tile { now, copy, origin, .. } = self.tiles[i as usize];
+        if origin == NONE {
+            let (_, _, load) = self.copy_of(buf)?;
+            self.transfer(load, now, copy);
+        } else {
+            let (old, item) = (self.old, self.old.items[origin as usize]);
+            let accesses = self.out.accesses.len() as u32;
+            self.out.items.push(Item { accesses, group: NONE, ..item });
+            for a in old.accesses_of(origin as usize) {
+                let instance = if a.instance == i { now } else { self.tiles[a.instance as usize].now };
+                self.out.accesses.push(ItemAccess { instance, ..*a });
+            }
+        }
         self.counts.entry(buf).or_default().1 += 1;
         Ok(())
     }

@@ -157,8 +157,8 @@ fn tiles_that_do_not_fit_wait_in_device_memory_when_asked() {
             assert!(s.place.contains("kernel.rs:"), "{s:?}");
             (stores, loads) = (stores + s.stores, loads + s.loads);
         }
-        // Each tile is stored at most once, and comes back once.
-        assert!((5..=9).contains(&stores) && loads == stores, "{:?}", c.report.spills);
+        // All hold what was loaded from `x`: they come back from there.
+        assert!((5..=9).contains(&loads) && stores == 0, "{:?}", c.report.spills);
         // Every byte is reported: 9 loads and 9 stores of the source, and these.
         assert_eq!(c.report.transfers, 18 + stores + loads);
         crate::agree::check("spill", &k, target, &spill);

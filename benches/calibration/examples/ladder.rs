@@ -1,0 +1,37 @@
+//! The rungs of NKI's kernel optimisation guide, compiled as they are written: published against simulated.
+//! `cargo run -p nki-calibration --example ladder [RUNG..]`.
+
+use nki_calibration::ladder::{RUNGS, active, simulate};
+
+fn main() {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    println!(
+        "rung          latency ms      DMA active %    tensor active %  vector active %   (published | simulated)"
+    );
+    for rung in RUNGS.iter().filter(|r| names.is_empty() || names.iter().any(|n| n == r.name)) {
+        let report = match simulate(rung) {
+            Ok(report) => report,
+            Err(e) => {
+                println!("{}: {e}", rung.name);
+                continue;
+            }
+        };
+        let or_dash = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v:.2}"));
+        let [dma, tensor, vector] = active(&report);
+        println!(
+            "{:<13} {:>5} | {:<5.2}   {:>5.2} | {:<5.2}   {:>5.2} | {:<6.2}   {:>5} | {:.2}",
+            rung.name,
+            or_dash(rung.latency_ms),
+            report.profiled_ns * 1e-6,
+            rung.dma,
+            dma,
+            rung.tensor,
+            tensor,
+            or_dash(rung.vector),
+            vector,
+        );
+        if names.len() == 1 {
+            println!("{report}");
+        }
+    }
+}
