@@ -18,10 +18,11 @@ fn number(name: &str, default: u64) -> u64 {
 fn agree(seed: u64, options: &GenOptions, special: bool) {
     let target = options.target;
     let kernel = generate(seed, options);
-    let Some((way, message)) = disagreement(&kernel, target, seed, special) else { return };
-    let fails_alike = |k: &Kernel| disagreement(k, target, seed, special).is_some_and(|f| f.0 == way);
+    let Some((way, message)) = disagreement(&kernel, target, seed, special, options.faults) else { return };
+    let fails_alike =
+        |k: &Kernel| disagreement(k, target, seed, special, options.faults).is_some_and(|f| f.0 == way);
     let small = shrink(&kernel, fails_alike);
-    let message = disagreement(&small, target, seed, special).map_or(message, |f| f.1);
+    let message = disagreement(&small, target, seed, special, options.faults).map_or(message, |f| f.1);
     panic!("seed {seed} on {target}: {way}: {message}\n{}", nki::ir::text::print(&small));
 }
 
@@ -33,6 +34,8 @@ fn agree_on(target: Target, cases: u64, first: u64) {
                 target,
                 control: seed % 2 == 1,
                 everything: seed % 3 == 0,
+                indirect: seed % 4 >= 2,
+                faults: seed % 8 == 6,
                 ..GenOptions::default()
             },
             false,
@@ -56,14 +59,46 @@ fn every_way_of_running_agrees_on_each_instruction() {
         let mut executed = 0;
         for case in 0..cases {
             let target = targets[case as usize % targets.len()];
-            let options =
-                GenOptions { target, focus: Some(op), statements: 4, max_depth: 1, ..GenOptions::default() };
+            // Every target takes its turn with and without indices that are data.
+            let indirect = case / targets.len() as u64 % 2 == 0;
+            let options = GenOptions {
+                target,
+                focus: Some(op),
+                statements: 4,
+                max_depth: 1,
+                indirect,
+                faults: indirect && case % 16 < 4,
+                ..GenOptions::default()
+            };
             let seed = ((op as u64) << 32) + case;
             executed += u64::from(generate(seed, &options).insts.values().any(|i| i.op == op));
             agree(seed, &options, case % 2 == 1);
         }
         assert!(executed * 10 >= cases * 9, "{op} occurs in {executed} of {cases} kernels");
     }
+}
+
+/// Indices that are data, in every kernel: rows and positions in and out of range, in both modes; columns on trn3.
+#[test]
+fn every_way_of_running_agrees_on_indices() {
+    let cases = number("NKI_CASES", 60) / 2;
+    let (mut columns, mut rows) = (0, 0);
+    for seed in (1 << 22)..(1 << 22) + cases {
+        let target = [Target::Trn3, Target::Trn3, Target::Trn2, Target::Trn1][seed as usize % 4];
+        let options = GenOptions {
+            target,
+            indirect: true,
+            faults: seed % 3 == 0,
+            everything: seed % 5 == 0,
+            ..GenOptions::default()
+        };
+        let text = nki::ir::text::print(&generate(seed, &options));
+        columns += usize::from(text.contains(".indirect("));
+        rows += usize::from(text.contains("oob_mode = skip"));
+        agree(seed, &options, false);
+    }
+    let enough = |n: usize| n as u64 * 8 >= cases;
+    assert!(enough(columns) && enough(rows), "{columns} kernels with columns, {rows} that skip, of {cases}");
 }
 
 #[test]

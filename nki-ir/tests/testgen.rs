@@ -13,8 +13,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn generated_kernels_pass_the_gate(seed: u64, target in 0usize..4, exact: bool) {
-        let options = GenOptions { target: Target::ALL[target], exact, ..GenOptions::default() };
+    fn generated_kernels_pass_the_gate(seed: u64, target in 0usize..4, exact: bool, indirect: bool) {
+        let options = GenOptions { target: Target::ALL[target], exact, indirect, ..GenOptions::default() };
         let kernel = generate(seed, &options);
         if let Err(errors) = verify(kernel.clone(), options.target) {
             panic!("{errors}\n{}", text::print(&kernel));
@@ -36,12 +36,18 @@ fn everything_occurs_and_is_used() {
     let mut seen = BTreeSet::new();
     // Some instructions occur only where a kernel is to have them.
     let ops: Vec<Op> = Op::all().collect();
-    for seed in 0..400 + 4 * ops.len() as u64 {
+    for seed in 0..400 + 24 * ops.len() as u64 {
         let target = Target::ALL[(seed % 4) as usize];
-        let focus = seed.checked_sub(400).map(|i| ops[i as usize / 4]);
+        let focus = seed.checked_sub(400).map(|i| ops[i as usize / 24]);
         let focus = focus.filter(|op| op.row().engines_on(target.generation()).next().is_some());
-        let k =
-            generate(seed, &GenOptions { target, focus, control: seed % 3 == 1, ..GenOptions::default() });
+        let options = GenOptions {
+            target,
+            focus,
+            control: seed % 3 == 1,
+            indirect: seed % 8 >= 4,
+            ..GenOptions::default()
+        };
+        let k = generate(seed, &options);
         let mut read = vec![false; k.bufs.len()];
         for data in k.insts.values() {
             seen.insert(data.op.name().to_string());
@@ -60,11 +66,19 @@ fn everything_occurs_and_is_used() {
                     Index::Pattern(_) => "pattern",
                 };
                 seen.insert(form.into());
-                if let Some(view::Dynamic::Vector { index } | view::Dynamic::Scalar { index, .. }) =
-                    &view.dynamic
+                if let Some(
+                    view::Dynamic::Vector { index }
+                    | view::Dynamic::Scalar { index, .. }
+                    | view::Dynamic::Indirect { index, .. },
+                ) = &view.dynamic
                 {
                     read[index.buf.index()] = true;
-                    seen.insert("rows".into());
+                    let columns = matches!(view.dynamic, Some(view::Dynamic::Indirect { .. }));
+                    seen.insert(if columns {
+                        format!("{} columns of {}", data.op, spec.name)
+                    } else {
+                        format!("rows of {}", spec.name)
+                    });
                 }
             }
         }
@@ -101,7 +115,37 @@ fn everything_occurs_and_is_used() {
         "backwards",
         "broadcast",
         "pattern",
-        "rows",
+        "rows of src",
+        "rows of dst",
+        // Every operand that isa.md 3.6/2 lists.
+        "nc_matmul columns of stationary",
+        "nc_matmul columns of moving",
+        "nc_matmul columns of dst",
+        "nc_matmul_mx columns of stationary",
+        "nc_matmul_mx columns of moving",
+        "nc_matmul_mx columns of stationary_scale",
+        "nc_matmul_mx columns of moving_scale",
+        "tensor_tensor columns of data1",
+        "tensor_tensor columns of dst",
+        "tensor_scalar columns of data",
+        "tensor_scalar columns of dst",
+        "tensor_reduce columns of data",
+        "tensor_copy columns of src",
+        "tensor_copy columns of dst",
+        "tensor_copy_predicated columns of predicate",
+        "tensor_copy_predicated columns of dst",
+        "tensor_scalar_reduce columns of data",
+        "tensor_scalar_reduce columns of dst",
+        "tensor_scalar_cumulative columns of src",
+        "tensor_scalar_cumulative columns of dst",
+        "activation columns of data",
+        "activation columns of dst",
+        "activation_reduce columns of data",
+        "activation_reduce columns of dst",
+        "activate2 columns of data",
+        "activate2 columns of dst",
+        "exponential columns of src",
+        "exponential columns of dst",
         "turns None",
         "turns Some(0)",
         "turns Some(1)",
@@ -182,8 +226,8 @@ proptest! {
 
     /// Generated kernels compute something: every read finds data, and hardly an output is NaN or infinite.
     #[test]
-    fn generated_kernels_run_on_numbers(seed: u64, target in 0usize..4, exact: bool) {
-        let options = GenOptions { target: Target::ALL[target], exact, ..GenOptions::default() };
+    fn generated_kernels_run_on_numbers(seed: u64, target in 0usize..4, exact: bool, indirect: bool) {
+        let options = GenOptions { target: Target::ALL[target], exact, indirect, ..GenOptions::default() };
         let kernel = generate(seed, &options);
         let inputs = arguments(&kernel, seed, false);
         let verified = verify(kernel.clone(), options.target).unwrap();

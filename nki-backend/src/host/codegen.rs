@@ -492,7 +492,7 @@ impl<'a> Emitter<'a> {
                 StepArg::Tile(t) => self.offset(&t.base, i),
                 StepArg::Dynamic(d) => {
                     self.offset(&d.tile.base, i);
-                    if let Index::Scalar(t) | Index::Rows(t) = &d.index {
+                    if let Index::Scalar(t) | Index::Rows(t) | Index::Columns { tile: t, .. } = &d.index {
                         self.offset(&t.base, INDEX_OPERANDS + i);
                     }
                 }

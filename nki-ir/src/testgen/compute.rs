@@ -87,8 +87,10 @@ impl Gen<'_> {
             Op::AffineSelect => self.affine_select(main),
             Op::Memset => self.memset(),
             Op::Iota => self.iota(),
+            Op::NcMatmul if self.o.indirect && self.rng.percent(50) => self.gathered_product(),
             Op::NcMatmul => self.matmul(),
             Op::NcTranspose => self.transpose(),
+            Op::DmaCopy if self.o.indirect && self.rng.percent(50) => self.by_index(),
             Op::DmaCopy => {
                 self.load();
             }
@@ -229,7 +231,7 @@ impl Gen<'_> {
             self.rng.pick(&all)
         };
         let positive = matches!(op, ActFn::Log | ActFn::Sqrt | ActFn::Rsqrt | ActFn::Reciprocal);
-        let main = if positive { self.positive(main) } else { main };
+        let main = if positive { self.positive(main) } else { self.gathered(main) };
         let hi = self.read(main.tile);
         let mut data = self.new_inst(Op::Activation);
         attr(&mut data, "op", Attr::Act(op));
@@ -258,7 +260,7 @@ impl Gen<'_> {
             _ => reach + 2.0,
         };
         let refs: Vec<&Sel> = others.iter().collect();
-        let dst = self.result(&main, &refs, true);
+        let dst = self.result_or_columns(&main, &refs, true);
         if self.rng.percent(25) {
             return self.summed(data, main, dst, others, top);
         }
@@ -321,6 +323,7 @@ impl Gen<'_> {
     }
 
     fn tensor_tensor(&mut self, main: Sel) {
+        let main = self.gathered(main);
         let main_in_psum = self.tiles[main.tile].space == Space::Psum;
         let other = self.matching(main.parts, main.n(), |t| !main_in_psum || t.space == Space::Sbuf);
         let (a, b) = (self.read(main.tile), self.read(other.tile));
@@ -330,7 +333,7 @@ impl Gen<'_> {
         };
         let mut data = self.new_inst(Op::TensorTensor);
         attr(&mut data, "op", Attr::Alu(op));
-        let swap = self.rng.percent(50);
+        let swap = main.view.dynamic.is_none() && self.rng.percent(50);
         let (x, y) = if swap { (&other, &main) } else { (&main, &other) };
         set(&mut data, "data1", Operand::View(x.view.clone()));
         set(&mut data, "data2", Operand::View(y.view.clone()));
@@ -342,7 +345,7 @@ impl Gen<'_> {
         } else {
             self.ask(&mut data, &[Engine::Vector]);
         }
-        let dst = self.result(&main, &[&other], !gpsimd);
+        let dst = self.result_or_columns(x, &[y], !gpsimd);
         if gpsimd && self.tiles[dst.tile].space == Space::Psum {
             data.engine = Engine::Unknown;
         }
@@ -350,6 +353,7 @@ impl Gen<'_> {
     }
 
     fn tensor_scalar(&mut self, main: Sel) {
+        let main = self.gathered(main);
         let hi = self.read(main.tile);
         let ops = |g: &mut Self| if g.rng.percent(75) { g.rng.pick(BOUNDED) } else { g.rng.pick(LOGIC) };
         let (mut op0, mut op1) = (ops(self), if self.rng.percent(50) { AluOp::Bypass } else { ops(self) });
@@ -387,7 +391,7 @@ impl Gen<'_> {
             attr(&mut data, reverse, Attr::Bool(flip));
         }
         let others: Vec<&Sel> = others.iter().collect();
-        let dst = self.result(&main, &others, true);
+        let dst = self.result_or_columns(&main, &others, true);
         self.emit(data, dst, top);
     }
 
@@ -413,6 +417,7 @@ impl Gen<'_> {
     }
 
     fn tensor_scalar_reduce(&mut self, main: Sel) {
+        let main = self.gathered(main);
         let (scalar, by, v) = self.scalar(main.parts);
         let hi = self.read(main.tile);
         let op0 = self.rng.pick(BOUNDED);
@@ -434,7 +439,7 @@ impl Gen<'_> {
         }
         let negate = self.rng.percent(25);
         attr(&mut data, "reduce_res_negate", Attr::Bool(negate));
-        let dst = self.result(&main, &others, true);
+        let dst = self.result_or_columns(&main, &others, true);
         let sources: Vec<usize> = others.iter().map(|s| s.tile).chain([main.tile, dst.tile]).collect();
         let sum = self.destination(main.parts, &[1], DType::F32, true, &sources);
         set(&mut data, "reduce_res", Operand::View(sum.view));
@@ -447,6 +452,7 @@ impl Gen<'_> {
     }
 
     fn tensor_reduce(&mut self, main: Sel) {
+        let main = self.gathered(main);
         let rank = main.free.len() as u32;
         let kept = self.rng.below(rank) as usize;
         let axes: Vec<i64> = (kept as i64 + 1..=i64::from(rank)).collect();
@@ -570,14 +576,19 @@ impl Gen<'_> {
     }
 
     fn copy(&mut self, main: Sel) {
+        let main = self.gathered(main);
         let hi = self.read(main.tile);
         let from = self.tiles[main.tile].dtype;
         let dtype = if self.rng.percent(25) { from } else { self.dtype() };
         let psum = self.tiles[main.tile].space == Space::Psum;
         let mut data = self.new_inst(Op::TensorCopy);
         set(&mut data, "src", Operand::View(main.view.clone()));
-        let gpsimd = !psum && self.rng.percent(20);
-        let dst = self.destination(main.parts, &main.free, dtype, !gpsimd, &[main.tile]);
+        let gpsimd = !psum && main.view.dynamic.is_none() && self.rng.percent(20);
+        let columns = if gpsimd { None } else { self.scattered(&main, main.n(), dtype) };
+        let dst = match columns {
+            Some(dst) => dst,
+            None => self.destination(main.parts, &main.free, dtype, !gpsimd, &[main.tile]),
+        };
         if gpsimd {
             data.engine = Engine::GpSimd;
         } else {

@@ -226,7 +226,7 @@ impl Gen<'_> {
     }
 
     /// A position of at most `max` along an axis: in a register, or in a tile.
-    fn position(&mut self, max: i64, axis: u32) -> Dynamic {
+    pub fn position(&mut self, max: i64, axis: u32) -> Dynamic {
         if self.rng.percent(60) {
             return Dynamic::Register { reg: self.register(max), axis };
         }

@@ -35,7 +35,7 @@ impl Gen<'_> {
         }
     }
 
-    fn multiply(&mut self, dst: View, stationary: View, moving: View, accumulate: Accumulate) {
+    pub fn multiply(&mut self, dst: View, stationary: View, moving: View, accumulate: Accumulate) {
         let mut data = self.new_inst(Op::NcMatmul);
         set(&mut data, "dst", Operand::View(dst));
         set(&mut data, "stationary", Operand::View(stationary));
@@ -200,7 +200,7 @@ impl Gen<'_> {
     }
 
     /// Copies a product out of PSUM, unless a later statement is to read it there.
-    fn finish(&mut self, acc: usize) {
+    pub fn finish(&mut self, acc: usize) {
         if self.rng.percent(70) {
             let t = self.evict(acc);
             self.tame(t);
@@ -282,7 +282,7 @@ impl Gen<'_> {
     }
 }
 
-fn starts_at_zero(view: &View) -> bool {
+pub fn starts_at_zero(view: &View) -> bool {
     match &view.index {
         crate::view::Index::Slice(axes) => axes[0].start.as_constant() == Some(0),
         crate::view::Index::Pattern(p) => p.part.as_constant() == Some(0),

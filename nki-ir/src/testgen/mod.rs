@@ -11,6 +11,7 @@
 mod arguments;
 mod compute;
 mod control;
+mod indirect;
 mod matmul;
 mod moves;
 mod mutate;
@@ -58,6 +59,10 @@ pub struct GenOptions {
     pub control: bool,
     /// In the mix also GpSimd's gathers and searches, transfers that transpose or add, and the MX formats.
     pub everything: bool,
+    /// Rows and positions by indices that may lie outside and are skipped there; on trn3 also columns by index tiles.
+    pub indirect: bool,
+    /// With `indirect`: indices outside where that ends the kernel, so that it may fail with `Code::RuntimeIndex`.
+    pub faults: bool,
 }
 
 impl Default for GenOptions {
@@ -73,6 +78,8 @@ impl Default for GenOptions {
             focus: None,
             control: false,
             everything: false,
+            indirect: false,
+            faults: false,
         }
     }
 }

@@ -92,6 +92,7 @@ impl Gen<'_> {
     }
 
     fn two_stages(&mut self, op: Op, main: Sel) {
+        let main = self.gathered(main);
         let hi = self.read(main.tile);
         let mut data = self.new_inst(op);
         set(&mut data, "data", Operand::View(main.view.clone()));
@@ -141,7 +142,10 @@ impl Gen<'_> {
         attr(&mut data, "op", Attr::Act(func));
         let top = if func == ActFn::Square { top * top } else { top + 1.0 };
         let sources: Vec<usize> = others.iter().copied().chain([main.tile]).collect();
-        let dst = self.destination(main.parts, &main.free, DType::F32, true, &sources);
+        let dst = match self.scattered(&main, main.n(), DType::F32) {
+            Some(dst) => dst,
+            None => self.destination(main.parts, &main.free, DType::F32, true, &sources),
+        };
         self.emit_reduced(data, &main, dst, &others, [top, top * f64::from(main.n())]);
     }
 
@@ -177,6 +181,7 @@ impl Gen<'_> {
 
     fn cumulative(&mut self, main: Sel) {
         let main = self.narrow(main);
+        let main = self.gathered_of(main, |d| d.bytes() <= 2 || d == DType::F32);
         let (imm, by, v) = self.scalar(main.parts);
         let hi = self.read(main.tile);
         let op0 = self.rng.pick(&[AluOp::Add, AluOp::Multiply, AluOp::Maximum, AluOp::Less]);
@@ -197,7 +202,7 @@ impl Gen<'_> {
             top += by;
         }
         let refs: Vec<&Sel> = others.iter().collect();
-        let dst = self.result(&main, &refs, true);
+        let dst = self.result_or_columns(&main, &refs, true);
         let again = dst.tile != main.tile && self.rng.percent(30);
         let mut next = data.clone();
         self.emit(data, dst, top);
@@ -250,7 +255,10 @@ impl Gen<'_> {
         let mask = self.mask(&main, wanted);
         let dtype = self.tiles[main.tile].dtype;
         let other = self.matching(main.parts, main.n(), |_| true);
-        let dst = self.copied(&other, dtype);
+        let (mask, dst) = match self.scattered(&main, main.n(), dtype) {
+            Some(dst) => (self.reordered(mask), dst),
+            None => (mask, self.copied(&other, dtype)),
+        };
         let hi = self.read(main.tile).max(self.read(mask.tile)).max(self.tiles[dst.tile].hi);
         let mut data = self.new_inst(Op::TensorCopyPredicated);
         let src = match self.rng.percent(30) {
@@ -270,6 +278,7 @@ impl Gen<'_> {
             DType::TF32 | DType::Bool | DType::F8E4M3FN => self.copied(&main, DType::F32),
             _ => main,
         };
+        let main = self.gathered_of(main, |d| d.is_float16() || d == DType::F32);
         // No larger than 1.
         let hi = self.read(main.tile);
         let mut data = self.new_inst(Op::Exponential);
@@ -286,7 +295,10 @@ impl Gen<'_> {
             total += by;
         }
         let dtype = self.float_dtype();
-        let dst = self.destination(main.parts, &main.free, dtype, true, &[main.tile]);
+        let dst = match self.scattered(&main, main.n(), dtype) {
+            Some(dst) => dst,
+            None => self.destination(main.parts, &main.free, dtype, true, &[main.tile]),
+        };
         match cmd {
             ReduceCmd::Idle => self.emit(data, dst, 1.0),
             _ => self.emit_reduced(data, &main, dst, &sources, [1.0, total]),

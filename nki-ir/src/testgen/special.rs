@@ -62,36 +62,36 @@ impl Gen<'_> {
 
     // ---- tiles that no other statement sees
 
-    fn unseen(&mut self, dtype: DType, shape: &[u32]) -> View {
+    pub fn unseen(&mut self, dtype: DType, shape: &[u32]) -> View {
         let (loc, name) = (self.loc(), self.name("u"));
         let data = BufData::new(&name, Space::Sbuf, dtype, shape, BufKind::Private, loc);
         let buf = self.b.alloc(data);
         self.all_of(buf)
     }
-    fn all_of(&self, buf: Buf) -> View {
+    pub fn all_of(&self, buf: Buf) -> View {
         View::full(buf, &self.b.kernel().bufs[buf])
     }
-    fn unseen_load(&mut self, dtype: DType, shape: &[u32]) -> View {
+    pub fn unseen_load(&mut self, dtype: DType, shape: &[u32]) -> View {
         let buf = self.input(dtype, shape);
         let (to, from) = (self.unseen(dtype, shape), self.all_of(buf));
         self.dma(to.clone(), from);
         to
     }
     /// Stores all of a tile to an output of its own.
-    fn keep(&mut self, view: &View, shape: &[u32]) {
+    pub fn keep(&mut self, view: &View, shape: &[u32]) {
         let (buf, starts) = self.output(view.dtype, shape);
         let axes = starts.into_iter().map(AxisSlice::index).chain(shape.iter().map(|&n| whole(n)));
         let dst = self.hbm(buf, axes);
         self.dma(dst, view.clone());
     }
-    fn fill_view(&mut self, view: &View, value: Operand) {
+    pub fn fill_view(&mut self, view: &View, value: Operand) {
         let mut data = self.new_inst(Op::Memset);
         set(&mut data, "dst", Operand::View(view.clone()));
         set(&mut data, "value", value);
         self.b.inst(data);
     }
     /// An index tile: `start + p · across + f · along`.
-    fn indices(&mut self, dtype: DType, shape: [u32; 2], [start, across, along]: [u32; 3]) -> View {
+    pub fn indices(&mut self, dtype: DType, shape: [u32; 2], [start, across, along]: [u32; 3]) -> View {
         let view = self.unseen(dtype, &shape);
         let mut data = self.new_inst(Op::Iota);
         set(&mut data, "dst", Operand::View(view.clone()));
@@ -351,12 +351,20 @@ impl Gen<'_> {
             return self.compute();
         }
         let side = |g: &mut Self, columns: u32| {
-            if g.rng.percent(60) {
-                return g.quantized(k, columns);
+            let gathers = g.o.indirect && g.rng.percent(50);
+            let wide = if gathers { g.rng.range(1, columns + 5) } else { columns };
+            let (mut data, mut scale) = if g.rng.percent(60) {
+                g.quantized(k, wide)
+            } else {
+                let data = g.unseen_load(DType::F4E2M1FNX4, &[k, wide]);
+                // Scales around 2^0.
+                (data, g.indices(DType::U8, [if k > 32 { k } else { 4 }, wide], [121, 0, 1]))
+            };
+            if gathers {
+                let by = g.columns_by(32, k, columns, wide);
+                (data.dynamic, scale.dynamic) = (Some(by.clone()), Some(by));
             }
-            let data = g.unseen_load(DType::F4E2M1FNX4, &[k, columns]);
-            // Scales around 2^0.
-            (data, g.indices(DType::U8, [if k > 32 { k } else { 4 }, columns], [121, 0, 1]))
+            (data, scale)
         };
         let (s, v) = (side(self, m), side(self, n));
         let dtype = self.rng.pick(&[DType::F32, DType::F32, DType::BF16]);

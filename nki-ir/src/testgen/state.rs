@@ -116,6 +116,9 @@ impl<'o> Gen<'o> {
         if self.o.control && depth <= self.o.max_depth && self.rng.percent(15) {
             return self.on_register(depth);
         }
+        if self.o.indirect && self.room() && self.rng.percent(12) {
+            return self.by_index();
+        }
         match self.rng.below(100) {
             0..14 => {
                 self.load();
