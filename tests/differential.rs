@@ -60,7 +60,7 @@ fn every_way_of_running_agrees_on_each_instruction() {
         for case in 0..cases {
             let target = targets[case as usize % targets.len()];
             // Every target takes its turn with and without indices that are data.
-            let indirect = case / targets.len() as u64 % 2 == 0;
+            let indirect = (case / targets.len() as u64).is_multiple_of(2);
             let options = GenOptions {
                 target,
                 focus: Some(op),

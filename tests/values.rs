@@ -68,7 +68,7 @@ fn elements_are_gathered_from_flattened_rows() {
     }
 }
 
-/// A table of weights, with long runs and many short ones.
+/// A table of weights, with long runs, many short ones, and ramps.
 #[nki::kernel]
 fn weighted(nc: Nc, x: Hbm<f32>, table: Vec<f64>) -> Hbm<f32> {
     let out = nc.hbm(x.shape());
@@ -91,7 +91,25 @@ fn constants_are_what_they_say() {
         found.iter().map(|d| d.code).collect::<Vec<_>>()
     };
     assert_eq!(code(vec![1.0; 7], [1, 8]), [Code::Shape]);
-    assert_eq!(code((0..5000).map(f64::from).collect(), [5, 1000]), [Code::Limit]);
+    assert_eq!(code((0..5000).map(|i| f64::from(i) + 0.5).collect(), [5, 1000]), [Code::Limit]);
+    // Ramps of whole numbers take an instruction each, however long.
+    let x = numbers(DType::F32, &[5, 1000]);
+    let ramps = |i: i32| {
+        f64::from(if i < 3000 {
+            i
+        } else if i < 3010 {
+            7
+        } else {
+            9000 - 3 * i
+        })
+    };
+    let table: Vec<f64> = (0..5000).map(ramps).collect();
+    let want: Vec<f64> =
+        to_f64(&x).iter().zip(&table).map(|(x, w)| f64::from(*x as f32 * *w as f32)).collect();
+    for mode in Mode::ALL {
+        let got = weighted::specialize(&x, table.clone()).run(mode, Target::Trn2).unwrap();
+        assert_eq!(to_f64(&got[0]), want, "{mode}");
+    }
 }
 
 #[nki::kernel]

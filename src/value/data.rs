@@ -6,8 +6,44 @@ use crate::nc::Nc;
 use crate::space::{DmaOperand, GpSimdOperand, OnChip};
 use crate::tensor::{Hbm, Tensor, Tile};
 use crate::trace::{self, error};
-use nki_ir::Code;
+use nki_ir::{Code, DType};
 use std::panic::Location;
+
+/// Part of a constant that one instruction writes.
+struct Piece {
+    first: f64,
+    len: usize,
+    /// Difference of neighbours in a ramp; `None` for equal values.
+    step: Option<i64>,
+}
+
+/// The longest runs and ramps of a row, from the left.
+fn pieces(row: &[f64], dtype: DType) -> Vec<Piece> {
+    // Whole numbers that an index pattern gives as a fill would: float32 holds them, and so does an integer dtype.
+    let limit = match dtype.bytes() {
+        _ if dtype.is_float() => 1 << 24,
+        bytes => (1i64 << (8 * bytes - 1)) - 1,
+    };
+    let whole = |v: f64| {
+        let n = v as i64;
+        let exact = (n as f64).to_bits() == v.to_bits() && n.abs() <= limit;
+        (exact && (n >= 0 || dtype.is_float())).then_some(n)
+    };
+    let mut out = Vec::new();
+    let mut left = row;
+    while let Some(&first) = left.first() {
+        let run = left.iter().take_while(|v| v.to_bits() == first.to_bits()).count();
+        let step = whole(first).zip(left.get(1).and_then(|v| whole(*v))).map(|(a, b)| b - a);
+        let ramp = step.map_or(0, |step| {
+            let follows = |w: &&[f64]| whole(w[0]).zip(whole(w[1])).is_some_and(|(a, b)| b - a == step);
+            1 + left.windows(2).take_while(follows).count()
+        });
+        let (len, step) = if ramp > run.max(2) { (ramp, step) } else { (run, None) };
+        out.push(Piece { first, len, step });
+        left = &left[len..];
+    }
+    out
+}
 
 impl Nc {
     /// A fresh SBUF tile with the elements of `src`: dimension 0 becomes partitions (at most 128).
@@ -50,23 +86,28 @@ impl Nc {
     }
 
     /// A tensor in HBM that holds `values`, row by row, the same for every program (NKI's `shared_constant`). The kernel writes
-    /// it once: an instruction for each run of equal values, at most 4096; pass larger tables as arguments.
+    /// it once: an instruction for each run of equal values and for each ramp of whole numbers (`0, 1, 2, ..`, or any other
+    /// step), at most 4096 of them; pass tables of other numbers as arguments.
     #[track_caller]
     pub fn shared_constant<T: Elem>(self, shape: impl AsRef<[usize]>, values: &[f64]) -> Hbm<T> {
-        /// Most runs of equal values.
-        const RUNS: usize = 4096;
+        /// Most instructions.
+        const PIECES: usize = 4096;
         /// Elements that fit a partition of every target beside other tiles.
         const ROW: usize = 4096;
         let place = Location::caller();
         let shape = shape.as_ref();
         let out: Hbm<T> = self.alloc("constant", shape, place);
-        let runs = values.chunk_by(|a, b| a.to_bits() == b.to_bits()).count();
+        let rows: Vec<Vec<Piece>> = values.chunks(ROW).map(|row| pieces(row, T::DTYPE)).collect();
+        let count: usize = rows.iter().map(Vec::len).sum();
         let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-        if elements != Some(values.len()) || runs > RUNS {
+        if elements != Some(values.len()) || count > PIECES {
             let problem = match elements == Some(values.len()) {
                 true => {
-                    error(Code::Limit, format!("a constant of {runs} runs of equal values, more than {RUNS}"))
-                        .help("pass it as an argument of the kernel")
+                    let n = values.len();
+                    let message = format!(
+                        "a constant of {n} values takes {count} runs and ramps, more than {PIECES} instructions"
+                    );
+                    error(Code::Limit, message).help("pass it as an argument of the kernel")
                 }
                 false => error(Code::Shape, format!("{} values for a constant {shape:?}", values.len()))
                     .help("give as many values as the shape has elements"),
@@ -75,14 +116,23 @@ impl Nc {
             return out;
         }
         let flat = out.reshape([1, values.len()]);
-        for (i, part) in values.chunks(ROW).enumerate() {
-            let row: Tile<T> = self.alloc("constant", &[1, part.len()], place);
+        for (i, row) in rows.iter().enumerate() {
+            let columns = ROW.min(values.len() - i * ROW);
+            let tile: Tile<T> = self.alloc("constant", &[1, columns], place);
             let mut at = 0;
-            for run in part.chunk_by(|a, b| a.to_bits() == b.to_bits()) {
-                self.memset(row.at((.., at..at + run.len())), run[0]);
-                at += run.len();
+            for piece in row {
+                let part = tile.at((.., at..at + piece.len));
+                match piece.step {
+                    None => {
+                        self.memset(part, piece.first);
+                    }
+                    Some(step) => {
+                        self.iota(part, &[[step, piece.len as i64]]).offset(piece.first as i64);
+                    }
+                }
+                at += piece.len;
             }
-            self.dma_copy(flat.at((.., i * ROW..i * ROW + part.len())), row);
+            self.dma_copy(flat.at((.., i * ROW..i * ROW + columns)), tile);
         }
         out
     }

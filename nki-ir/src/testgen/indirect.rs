@@ -109,6 +109,9 @@ impl Gen<'_> {
     /// All of a tile with its columns in another order; of several groups of partitions.
     pub fn reordered(&mut self, sel: Sel) -> Sel {
         let whole = self.full(sel.tile);
+        if !self.chooses_columns() || !whole.parts.is_multiple_of(16) {
+            return sel;
+        }
         if (whole.parts, whole.n()) != (sel.parts, sel.n()) || self.rng.percent(50) {
             return sel;
         }

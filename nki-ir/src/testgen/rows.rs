@@ -255,9 +255,10 @@ impl Gen<'_> {
         let mask = self.mask(&main, wanted);
         let dtype = self.tiles[main.tile].dtype;
         let other = self.matching(main.parts, main.n(), |_| true);
-        let (mask, dst) = match self.scattered(&main, main.n(), dtype) {
-            Some(dst) => (self.reordered(mask), dst),
-            None => (mask, self.copied(&other, dtype)),
+        let mask = self.reordered(mask);
+        let dst = match self.scattered(&main, main.n(), dtype) {
+            Some(dst) => dst,
+            None => self.copied(&other, dtype),
         };
         let hi = self.read(main.tile).max(self.read(mask.tile)).max(self.tiles[dst.tile].hi);
         let mut data = self.new_inst(Op::TensorCopyPredicated);
