@@ -3,7 +3,9 @@
 use nki_ir::entity::Entity;
 use nki_ir::interp::{InterpOptions, Uninitialized, run};
 use nki_ir::op::Effect;
-use nki_ir::testgen::{GenOptions, Mutant, arguments, edits, generate, mutate, mutate_by, shrink};
+use nki_ir::testgen::{
+    GenOptions, Mutant, arguments, edits, generate, generate_from, mutate, mutate_by, shrink,
+};
 use nki_ir::verify::verify;
 use nki_ir::*;
 use proptest::prelude::*;
@@ -17,6 +19,20 @@ proptest! {
         let options = GenOptions { target: Target::ALL[target], exact, indirect, ..GenOptions::default() };
         let kernel = generate(seed, &options);
         if let Err(errors) = verify(kernel.clone(), options.target) {
+            panic!("{errors}\n{}", text::print(&kernel));
+        }
+    }
+}
+
+/// Choices that once made the destination of an `exponential` overlap its initial sums (found by the fuzz target `verifier`).
+#[test]
+fn kernels_from_choices_pass_the_gate() {
+    let target = Target::ALL[203 % Target::ALL.len()];
+    let options = GenOptions { target, statements: 6, ..GenOptions::default() };
+    for control in [false, true] {
+        let options = GenOptions { control, ..options.clone() };
+        let kernel = generate_from(&[20, 64, 134, 134, 134, 134, 134, 78], &options);
+        if let Err(errors) = verify(kernel.clone(), target) {
             panic!("{errors}\n{}", text::print(&kernel));
         }
     }

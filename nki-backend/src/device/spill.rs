@@ -74,8 +74,8 @@ pub fn spill(
         counts: BTreeMap::new(),
     };
     for n in 0..stream.items.len() {
-        if let Some(ahead) = (n + AHEAD < stream.items.len()).then_some(n + AHEAD) {
-            s.bring_back(n, ahead)?;
+        if n + AHEAD < stream.items.len() {
+            s.bring_back(n, n + AHEAD)?;
         }
         if s.item(n)?.is_none() {
             return Ok(None);

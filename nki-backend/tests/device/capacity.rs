@@ -173,7 +173,7 @@ fn tiles_that_do_not_fit_wait_in_device_memory_when_asked() {
     assert_eq!(e.first_code(), Some(Code::SbufCapacity), "{e}");
 }
 
-/// Sums that change again after they were spilled.
+/// Sums that change again after they were spilled, in a program long enough for tiles to come back ahead of their use.
 #[test]
 fn spilled_tiles_keep_their_bits_through_changes() {
     let text = |tiles: u32, columns: u32| {
@@ -182,11 +182,15 @@ fn spilled_tiles_keep_their_bits_through_changes() {
             body +=
                 &format!("  %t{i} = alloc sbuf<f32, [128, {columns}]>\n  dma_copy %t{i}, %x[{i}, :, :]\n");
         }
-        for round in 0..3 {
-            for i in 0..tiles {
-                let op = if round == 1 { "multiply" } else { "add" };
-                body += &format!("  tensor_tensor %t{i}, %t{i}, %t{} {{op = {op}}}\n", (i + 1) % tiles);
-            }
+        let mut step = |i: u32, op: &str| {
+            body += &format!("  tensor_tensor %t{i}, %t{i}, %t{} {{op = {op}}}\n", (i + 1) % tiles);
+        };
+        for op in ["add", "multiply", "add"] {
+            (0..tiles).for_each(|i| step(i, op));
+        }
+        // Each pair for a while: the others wait in device memory, and come back before they are used.
+        for i in 0..tiles {
+            (0..30).for_each(|_| step(i, "add"));
         }
         for i in 0..tiles {
             body += &format!("  dma_copy %out[{i}, :, :], %t{i}\n");

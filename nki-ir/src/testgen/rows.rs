@@ -287,7 +287,7 @@ impl Gen<'_> {
         set(&mut data, "max_value", Operand::Imm(hi as f32));
         let cmd = self.rng.pick(&[ReduceCmd::Idle, ReduceCmd::ResetReduce, ReduceCmd::LoadReduce]);
         attr(&mut data, "reduce_cmd", Attr::ReduceCmd(cmd));
-        let mut sources = Vec::new();
+        let mut sources = vec![main.tile];
         let mut total = f64::from(main.n());
         if cmd == ReduceCmd::LoadReduce {
             let (init, by, v) = self.scalar(main.parts);
@@ -298,7 +298,7 @@ impl Gen<'_> {
         let dtype = self.float_dtype();
         let dst = match self.scattered(&main, main.n(), dtype) {
             Some(dst) => dst,
-            None => self.destination(main.parts, &main.free, dtype, true, &[main.tile]),
+            None => self.destination(main.parts, &main.free, dtype, true, &sources),
         };
         match cmd {
             ReduceCmd::Idle => self.emit(data, dst, 1.0),
