@@ -30,7 +30,7 @@ fn kernels_from_choices_pass_the_gate() {
     let target = Target::ALL[203 % Target::ALL.len()];
     let options = GenOptions { target, statements: 6, ..GenOptions::default() };
     for control in [false, true] {
-        let options = GenOptions { control, ..options.clone() };
+        let options = GenOptions { control, ..options };
         let kernel = generate_from(&[20, 64, 134, 134, 134, 134, 134, 78], &options);
         if let Err(errors) = verify(kernel.clone(), target) {
             panic!("{errors}\n{}", text::print(&kernel));
