@@ -1,13 +1,16 @@
-//! Every kernel's own cases, every way of running, against its reference.
+//! Every kernel's own cases and a drawn shape, every way of running, against its reference.
 
-use nki::check::{Contract, Plan};
+use nki::check::{Contract, Given, Item, Plan, drawn};
+use nki::ir::Code;
 use nki_kernels as _;
 
 fn check(name: &str) {
     let contract = Contract::all().into_iter().find(|c| c.kernel.name == name).unwrap();
     let plan = Plan::default();
     let mut bad = Vec::new();
-    for item in plan.items(contract, &(contract.cases)()) {
+    let drawn = drawn(contract, None, 1, 1);
+    assert_eq!(drawn.len(), 1, "{name}: no shape is taken");
+    for item in plan.items(contract, &(contract.cases)()).into_iter().chain(drawn) {
         let report = plan.run(&item);
         if !report.passed() {
             for (mode, e) in &report.failures {
@@ -339,6 +342,52 @@ fn transpose_dma() {
 #[test]
 fn transpose_inside() {
     check("transpose_inside");
+}
+
+/// The same seed draws the same problems, another seed others, as many as are asked for and all different.
+#[test]
+fn draws_come_from_the_seed() {
+    let contract = Contract::all().into_iter().find(|c| c.kernel.name == "softmax").unwrap();
+    let draw = |seed| -> Vec<_> {
+        drawn(contract, None, seed, 5)
+            .into_iter()
+            .map(|i| (i.given.dims, i.given.args, i.given.dtype))
+            .collect()
+    };
+    let (a, b) = (draw(1), draw(2));
+    assert_eq!(a, draw(1));
+    assert_ne!(a, b);
+    assert_eq!((a.len(), b.len()), (5, 5));
+    assert!(a.iter().enumerate().all(|(i, x)| a[..i].iter().all(|y| (&x.0, &x.1) != (&y.0, &y.1))));
+}
+
+/// Numbers that point past what they point into are an error that names the first, not a panic of the reference.
+#[test]
+fn arguments_that_no_reference_takes() {
+    let cases = [
+        ("embedding", ("vocabulary", 10), "element 0 of `ids` is 507, outside of 0..10"),
+        ("kv_update", ("slots", 100), "of `positions` is"),
+        ("kv_update", ("tokens", 300), "the new tokens fit into the cache"),
+        ("kv_update_blocks", ("tokens", 300), "of `slots` is"),
+        ("attention_decode", ("slots", 3), "of `lengths` is"),
+        ("moe", ("experts", 1), "of `experts` is"),
+    ];
+    for (name, (dim, size), text) in cases {
+        let contract = Contract::all().into_iter().find(|c| c.kernel.name == name).unwrap();
+        let given = Given { dims: vec![(dim.into(), size)], ..Given::default() };
+        let report = Plan::default().run(&Item { contract, given, nan_matches: false });
+        let [(None, errors)] = &report.failures[..] else { panic!("{name}: {:?}", report.failures) };
+        assert!(matches!(errors.first_code(), Some(Code::Argument | Code::Ensure)), "{errors}");
+        assert!(errors.to_string().contains(text), "{name}: {errors}");
+    }
+    let contract = Contract::all().into_iter().find(|c| c.kernel.name == "moe").unwrap();
+    let args = vec![("ids".into(), "full(3)".into())];
+    let report = Plan::default().run(&Item {
+        contract,
+        given: Given { args, ..Given::default() },
+        nan_matches: false,
+    });
+    assert!(report.failures[0].1.to_string().contains("token 3 is twice in a block of `ids`"));
 }
 
 #[test]

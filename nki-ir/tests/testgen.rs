@@ -225,6 +225,23 @@ proptest! {
         }
     }
 
+    /// Mistakes on top of mistakes: the gate answers on every target, and what it still accepts prints and parses alike.
+    #[test]
+    fn kernels_with_several_mistakes_are_answered(seed: u64, edits: [u64; 3], target in 0usize..4, control: bool) {
+        let options = GenOptions { target: Target::ALL[target], control, statements: 6, ..GenOptions::default() };
+        let mut kernel = generate(seed, &options);
+        for edit in edits {
+            kernel = mutate(edit, &kernel, options.target).kernel;
+        }
+        for target in Target::ALL {
+            if let Ok(verified) = verify(kernel.clone(), target) {
+                let printed = text::print(verified.kernel());
+                let again = text::parse(&printed, "accepted.nkir").map(|k| text::print(&k));
+                prop_assert_eq!(again.as_ref(), Ok(&printed), "{}", printed);
+            }
+        }
+    }
+
     /// Mutants are not well-formed, but their text must still be made without trouble.
     #[test]
     fn kernels_with_one_mistake_print(seed: u64, edit: u64) {

@@ -103,14 +103,27 @@ fn encode(dtype: DType, x: f64, out: &mut Vec<u8>) {
         DType::I16 => out.extend((even as i16).to_le_bytes()),
         DType::U32 => out.extend((even as u32).to_le_bytes()),
         DType::I32 => out.extend((even as i32).to_le_bytes()),
-        DType::F16 => out.extend(f16::from_f64(x).to_le_bytes()),
-        DType::BF16 => out.extend(bf16::from_f64(x).to_le_bytes()),
+        DType::F16 => out.extend(f16::from_f32(odd(x)).to_le_bytes()),
+        DType::BF16 => out.extend(bf16::from_f32(odd(x)).to_le_bytes()),
         DType::F32 => out.extend((x as f32).to_le_bytes()),
         DType::TF32 => out.extend(tf32(x as f32).to_le_bytes()),
         DType::F8E8M0 if x.is_nan() => out.push(255),
         DType::F8E8M0 => out.push((x.abs().log2().round_ties_even().clamp(-127.0, 127.0) + 127.0) as u8),
         _ => out.push(Mini::of(dtype).map_or(0, |m| m.encode(x)) as u8),
     }
+}
+
+/// Rounds to f32 so that rounding once more, to fewer bits, is as rounding once: what is between two values becomes the one whose
+/// last bit is 1. (`from_f64` of `half` 2 leaves out the low bits of an `f64`: what lies just past the middle falls back.)
+fn odd(x: f64) -> f32 {
+    let near = x as f32;
+    let back = f64::from(near);
+    if back == x || x.is_nan() {
+        return near;
+    }
+    // Towards zero; past the largest value, to it.
+    let below = if back.abs() > x.abs() { near.to_bits() - 1 } else { near.to_bits() };
+    f32::from_bits(below | 1)
 }
 
 /// Rounds to 10 mantissa bits (isa.md 2.1 note 5).
@@ -155,6 +168,28 @@ mod tests {
 
     fn codes(dtype: DType) -> Vec<f64> {
         (0..=255u32).map(|b| decode(dtype, &[b as u8])).collect()
+    }
+
+    #[test]
+    fn what_lies_just_past_the_middle_is_rounded_up() {
+        // Spacing 2^-7 above 1 in bf16 and 2^-10 in f16.
+        for (dtype, step) in [(DType::BF16, 2f64.powi(-7)), (DType::F16, 2f64.powi(-10))] {
+            for sign in [1.0, -1.0] {
+                let round = |x: f64| to_f64(&from_f64(dtype, &[1], &[sign * x]).unwrap())[0] * sign;
+                for past in [2f64.powi(-20), 2f64.powi(-26), 2f64.powi(-45)] {
+                    assert_eq!(round(1.0 + step / 2.0 + past), 1.0 + step, "{dtype} {past}");
+                    assert_eq!(round(1.0 + step / 2.0 - past), 1.0, "{dtype} {past}");
+                }
+                assert_eq!(round(1.0 + step / 2.0), 1.0);
+                assert_eq!(round(1.0 + 1.5 * step), 1.0 + 2.0 * step);
+                assert_eq!(round(1e300), f64::INFINITY);
+                assert_eq!(round(1e-300), 0.0);
+            }
+        }
+        assert_eq!(
+            to_f64(&from_f64(DType::F16, &[2], &[65519.999, 65520.0]).unwrap()),
+            [65504.0, f64::INFINITY]
+        );
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::compare::Tolerance;
 use crate::KernelInfo;
-use nki_ir::{DType, Target};
+use nki_ir::{Code, DType, Diagnostic, Diagnostics, Target};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A kernel's named dimensions, tensors, reference, tolerances and cases. With it `nki run` can fill in arguments that are
 /// not given, and `nki check` knows what the results should be. Registered with [`contract!`](crate::contract).
@@ -17,6 +18,9 @@ pub struct Contract {
     pub results: &'static [ResultRule],
     /// Dtypes that the kernel is checked in; the first is the default.
     pub dtypes: &'static [DType],
+    /// What must hold of the values of arguments that are positions, numbers of rows or counts; the text says what does not.
+    /// The reference is called only with arguments of which it holds. `None`: anything goes.
+    pub requires: Option<Requires>,
     /// The results' values, from the arguments, in plain `f64`.
     pub reference: fn(&Inputs) -> Vec<Vec<f64>>,
     pub tolerance: fn(DType) -> Tolerance,
@@ -28,6 +32,9 @@ pub struct Contract {
     /// Floating-point operations that the computation needs.
     pub flops: fn(&Inputs) -> u64,
 }
+
+/// Whether arguments are such that a kernel is defined for them; else what is wrong with them, in words.
+pub type Requires = fn(&Inputs) -> Result<(), String>;
 
 inventory::collect!(&'static Contract);
 
@@ -89,6 +96,16 @@ impl Contract {
         all.sort_by_key(|c| (c.kernel.name, c.kernel.path));
         all
     }
+    /// Whether the arguments' values are such that the kernel and its reference are defined for them.
+    ///
+    /// # Errors
+    /// `nki::argument`: a value outside of what it points into.
+    pub fn admit(&self, inputs: &Inputs) -> Result<(), Diagnostics> {
+        self.requires.map_or(Ok(()), |requires| requires(inputs)).map_err(|text| {
+            let d = Diagnostic::error(Code::Argument, format!("`{}`: {text}", self.kernel.name));
+            d.help("give other values, as in `--arg NAME=uniform(0,10)`, or larger sizes").into()
+        })
+    }
     /// How far each result in `dtype` may lie from the reference.
     pub fn tolerances(&self, dtype: DType, inputs: &Inputs) -> Vec<Tolerance> {
         let tolerance = (self.tolerance)(dtype);
@@ -116,6 +133,7 @@ impl std::fmt::Debug for Contract {
 pub struct Inputs {
     pub(super) dims: BTreeMap<String, usize>,
     pub(super) tensors: BTreeMap<String, Vec<f64>>,
+    pub(super) dtypes: BTreeMap<String, DType>,
     pub(super) values: BTreeMap<String, String>,
     pub(super) target: Option<Target>,
 }
@@ -147,6 +165,23 @@ impl Inputs {
     /// The values of a tensor that may be absent.
     pub fn get(&self, name: &str) -> Option<&[f64]> {
         self.tensors.get(name).map(Vec::as_slice)
+    }
+    /// The dtype of a tensor.
+    ///
+    /// # Panics
+    /// If the tensor is absent.
+    pub fn dtype(&self, name: &str) -> DType {
+        *self.dtypes.get(name).unwrap_or_else(|| panic!("the contract has no required tensor `{name}`"))
+    }
+    /// Whether every element of a tensor is in `range`; the text names the first that is not.
+    ///
+    /// # Panics
+    /// If the tensor is absent.
+    pub fn within(&self, name: &str, range: Range<f64>) -> Result<(), String> {
+        let outside = self.tensor(name).iter().enumerate().find(|(_, v)| !range.contains(v));
+        outside.map_or(Ok(()), |(i, v)| {
+            Err(format!("element {i} of `{name}` is {v}, outside of {}..{}", range.start, range.end))
+        })
     }
     /// A configuration value.
     ///

@@ -2,13 +2,15 @@
 
 mod compare;
 mod contract;
+mod drawn;
 mod harness;
 mod prepared;
 mod problem;
 mod run;
 
 pub use compare::{Bits, Comparison, Element, Tolerance, compare, compare_bits};
-pub use contract::{Case, Contract, Inputs, ResultRule, TensorRule, sweep};
+pub use contract::{Case, Contract, Inputs, Requires, ResultRule, TensorRule, sweep};
+pub use drawn::drawn;
 pub use harness::{AWKWARD, Check, Expected, Values, check};
 pub use prepared::{Prepared, Ran, gate};
 pub use problem::{Given, Problem};

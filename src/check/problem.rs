@@ -159,6 +159,7 @@ impl Problem {
         Some(Inputs {
             dims: self.dims.iter().map(|(n, d)| (n.to_string(), *d)).collect(),
             tensors: self.tensors.iter().map(|(n, t)| (n.to_string(), to_f64(t))).collect(),
+            dtypes: self.tensors.iter().map(|(n, t)| (n.to_string(), t.dtype)).collect(),
             values,
             target: None,
         })

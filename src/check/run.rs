@@ -1,7 +1,7 @@
 //! Running cases every way and judging the results.
 
 use super::compare::{Bits, Comparison, compare, compare_bits};
-use super::contract::{Case, Contract};
+use super::contract::{Case, Contract, Inputs};
 use super::prepared::{Prepared, Ran};
 use super::problem::{Given, Problem};
 use crate::Mode;
@@ -32,6 +32,29 @@ pub struct Item {
     pub nan_matches: bool,
 }
 
+impl Item {
+    /// The command line that checks this item alone.
+    pub fn command(&self, target: Target) -> String {
+        let mut text = format!("nki check {}", self.contract.kernel.name);
+        for (name, size) in &self.given.dims {
+            text += &format!(" -d {name}={size}");
+        }
+        for (name, value) in &self.given.args {
+            text += &format!(" -a '{name}={value}'");
+        }
+        if let Some(dtype) = self.given.dtype {
+            text += &format!(" --dtype {dtype}");
+        }
+        if self.given.seed > 0 {
+            text += &format!(" --seed {}", self.given.seed);
+        }
+        if target != Target::Trn2 {
+            text += &format!(" --target {target}");
+        }
+        text
+    }
+}
+
 /// How one way of running went.
 #[derive(Debug)]
 pub struct Verdict {
@@ -59,6 +82,8 @@ pub struct Report {
     /// Dtype, dimensions, configuration.
     pub what: String,
     pub seed: u64,
+    /// The command that checks this problem alone; `None` where NaN is expected, which no command says.
+    pub again: Option<String>,
     pub verdicts: Vec<Verdict>,
     /// What could not be run, and why.
     pub failures: Vec<(Option<Mode>, Diagnostics)>,
@@ -96,8 +121,14 @@ impl Plan {
     /// Runs one item every way.
     pub fn run(&self, item: &Item) -> Report {
         let kernel = item.contract.kernel.name;
-        let mut report =
-            Report { kernel, what: String::new(), seed: item.given.seed, verdicts: vec![], failures: vec![] };
+        let mut report = Report {
+            kernel,
+            what: String::new(),
+            seed: item.given.seed,
+            again: (!item.nan_matches).then(|| item.command(self.target)),
+            verdicts: vec![],
+            failures: vec![],
+        };
         let problem = match Problem::new(item.contract.kernel, &item.given) {
             Ok(problem) => problem,
             Err(e) => {
@@ -106,17 +137,26 @@ impl Plan {
             }
         };
         report.what = problem.describe();
-        match Prepared::of(&problem, self.target) {
-            Ok(prepared) => self.judge(item, &problem, &prepared, &mut report),
+        let inputs = problem.inputs().map(|i| i.on(self.target));
+        // First whether the kernel takes the shapes at all.
+        let prepared = Prepared::of(&problem, self.target)
+            .and_then(|p| inputs.as_ref().map_or(Ok(()), |i| item.contract.admit(i)).map(|()| p));
+        match prepared {
+            Ok(prepared) => self.judge(item, (problem.dtype, inputs), &prepared, &mut report),
             Err(e) => report.failures.push((None, e)),
         }
         report
     }
 
-    fn judge(&self, item: &Item, problem: &Problem, prepared: &Prepared, report: &mut Report) {
-        let inputs = problem.inputs().map(|i| i.on(self.target));
+    fn judge(
+        &self,
+        item: &Item,
+        (dtype, inputs): (DType, Option<Inputs>),
+        prepared: &Prepared,
+        report: &mut Report,
+    ) {
         let want = inputs.as_ref().map(|i| (item.contract.reference)(i)).unwrap_or_default();
-        let mut tolerances = inputs.map(|i| item.contract.tolerances(problem.dtype, &i)).unwrap_or_default();
+        let mut tolerances = inputs.map(|i| item.contract.tolerances(dtype, &i)).unwrap_or_default();
         tolerances.iter_mut().for_each(|t| t.nan_matches |= item.nan_matches);
         // The interpreter comes first: the others are compared with it.
         let mut modes = self.modes.clone();

@@ -4,7 +4,7 @@ use super::command::Check;
 use super::context::{Context, Outcome, diagnostics};
 use super::list::find;
 use crate::Mode;
-use crate::check::{Bits, Case, Comparison, Contract, Given, Item, Plan, Report, Verdict};
+use crate::check::{Bits, Case, Comparison, Contract, Given, Item, Plan, Report, Verdict, drawn};
 use nki_ir::{Code, Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 
@@ -13,7 +13,12 @@ pub fn run(context: &Context, args: &Check) -> Result<Outcome, Diagnostics> {
     let plan = Plan {
         modes: if args.modes.is_empty() { Plan::default().modes } else { args.modes.clone() },
         target: args.target,
-        seeds: (0..args.seeds.max(1)).collect(),
+        // With sizes that are given, every seed is another set of numbers for them; else, for sizes that are drawn.
+        seeds: if own_cases(args) {
+            vec![args.seed.unwrap_or(0)]
+        } else {
+            args.seed.map_or_else(|| (0..args.seeds.max(1)).collect(), |seed| vec![seed])
+        },
         dtypes: (!args.dtypes.is_empty()).then(|| args.dtypes.clone()),
     };
     let mut kernels = Vec::new();
@@ -48,10 +53,22 @@ fn contracts(args: &Check) -> Result<Vec<&'static Contract>, Diagnostics> {
     args.kernels.iter().map(one).collect()
 }
 
-/// The contract's cases, or every combination of the sizes that are given.
+/// Whether neither sizes nor arguments are given.
+fn own_cases(args: &Check) -> bool {
+    args.dims.is_empty() && args.args.is_empty()
+}
+
+/// Drawn shapes of each kernel and seed.
+const DRAWN: u64 = 3;
+
+/// The contract's cases and, from the second seed on, drawn ones; or every combination of the sizes that are given.
 fn items(contract: &'static Contract, args: &Check, plan: &Plan) -> Result<Vec<Item>, Diagnostics> {
-    if args.dims.is_empty() && args.args.is_empty() {
-        return Ok(plan.items(contract, &(contract.cases)()));
+    if own_cases(args) {
+        let mut all = plan.items(contract, &(contract.cases)());
+        for seed in 1..args.seeds {
+            all.extend(drawn(contract, plan.dtypes.as_deref(), seed, DRAWN));
+        }
+        return Ok(all);
     }
     let mut shapes: Vec<Vec<(String, usize)>> = vec![Vec::new()];
     for (name, sizes) in &args.dims {
@@ -99,6 +116,9 @@ const SHOWN: usize = 4;
 
 fn say_failure(context: &Context, report: &Report) {
     context.say(format!("  failed: {} seed={}", report.what, report.seed));
+    if let Some(again) = &report.again {
+        context.say(format!("    again: {again}"));
+    }
     for (mode, errors) in &report.failures {
         let mode = mode.map_or(String::new(), |m| format!("{m}: "));
         let first = errors.iter().next().map_or(String::new(), |d| context.render(d));
@@ -148,6 +168,7 @@ fn report_json(report: &Report) -> Value {
     json!({
         "case": report.what,
         "seed": report.seed,
+        "again": report.again,
         "passed": report.passed(),
         "modes": report.verdicts.iter().map(verdict_json).collect::<Vec<_>>(),
         "failures": report.failures.iter().map(failure).collect::<Vec<_>>(),

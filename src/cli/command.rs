@@ -142,9 +142,13 @@ pub struct Check {
     /// A tensor or a configuration value for every case
     #[arg(long = "arg", short = 'a', value_name = "NAME=VALUE", value_parser = pair)]
     pub args: Vec<(String, String)>,
-    /// How many seeds to check each case with
-    #[arg(long, default_value_t = 1)]
+    /// How many sets of numbers. A kernel's own cases are run with the first; each further one comes with shapes that are drawn.
+    /// Sizes that are given are run with all
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub seeds: u64,
+    /// One set of numbers, instead of those from 0 on
+    #[arg(long, conflicts_with = "seeds")]
+    pub seed: Option<u64>,
     /// The machine to compile for: trn1, inf2, trn2, trn3
     #[arg(long, default_value = "trn2", value_parser = target)]
     pub target: Target,

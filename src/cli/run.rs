@@ -27,6 +27,7 @@ pub fn run(context: &Context, args: &Run) -> Result<Outcome, Diagnostics> {
     context.warn(&warnings);
     let want = problem.as_ref().and_then(|p| Some((p.contract?, p.inputs()?.on(args.subject.target()))));
     let want = want.filter(|_| args.reference);
+    want.as_ref().map_or(Ok(()), |(contract, inputs)| contract.admit(inputs))?;
     let dtype = problem.as_ref().map(|p| p.dtype);
     let want = want.zip(dtype).map(|((c, i), dtype)| ((c.reference)(&i), c.tolerances(dtype, &i)));
     let (mut list, mut success) = (Vec::new(), true);

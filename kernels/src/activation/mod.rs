@@ -31,6 +31,7 @@ pub static CONTRACT: Contract = Contract {
     dtypes: &[DType::F32, DType::BF16, DType::F16],
     reference: |i| vec![acted(i)],
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     // One function, one multiplication, one addition.

@@ -55,6 +55,7 @@ pub static CONTRACT: Contract = Contract {
     reference: stepped,
     // Means are f32 in every dtype, and pass the parameters' tolerance all the more.
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| 14 * i.dim("n") as u64,

@@ -22,6 +22,7 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(6e-8, 0.0),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| (i.dim("rows") * i.dim("columns")) as u64,

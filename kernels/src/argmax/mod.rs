@@ -35,6 +35,7 @@ pub static CONTRACT: Contract = Contract {
     reference: |i| reference(i, 1),
     // Nothing is computed.
     tolerance: |_| Tolerance::EXACT,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |_| 0,

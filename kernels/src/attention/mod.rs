@@ -26,6 +26,7 @@ pub static CONTRACT: Contract = Contract {
     dtypes: &[DType::BF16, DType::F32, DType::F16],
     reference: |i| vec![reference(i)],
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     flops,

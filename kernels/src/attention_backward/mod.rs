@@ -50,7 +50,9 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(3e-5, 1e-5),
         dtype => Tolerance::of(dtype),
     },
-    rounded_terms: None,
+    requires: None,
+    // `p` and `ds` are rounded before the products that follow.
+    rounded_terms: Some(|i| reference::rounded_terms(&operands(i), shape(i))),
     cases,
     // Five products.
     flops: |i| 10 * ["heads", "queries", "keys", "d"].iter().map(|d| i.dim(d) as u64).product::<u64>(),

@@ -51,6 +51,17 @@ pub fn lse(q: &[f64], k: &[f64], s: Shape) -> Vec<f64> {
 
 /// The gradients by `q`, `k` and `v`.
 pub fn attention_backward(o: &Operands, s: Shape) -> [Vec<f64>; 3] {
+    summed(o, s, |term| term)
+}
+
+/// For each gradient the largest root of a sum of its terms' squares.
+pub fn rounded_terms(o: &Operands, s: Shape) -> Vec<f64> {
+    let largest = |squares: Vec<f64>| squares.into_iter().fold(0.0, f64::max).sqrt();
+    summed(o, s, |term| term * term).map(largest).into()
+}
+
+/// Sums of what `of` makes of each term of the gradients.
+fn summed(o: &Operands, s: Shape, of: impl Fn(f64) -> f64) -> [Vec<f64>; 3] {
     let [mut dq, mut dk, mut dv] = [o.q, o.k, o.v].map(|x| vec![0.0; x.len()]);
     for h in 0..s.heads {
         for i in 0..s.queries {
@@ -61,9 +72,9 @@ pub fn attention_backward(o: &Operands, s: Shape) -> [Vec<f64>; 3] {
                 let p = (s.scale * dot(q, k) - o.lse[h * s.queries + i]).exp();
                 let ds = s.scale * p * (dot(dy, v) - dot(dy, y));
                 for c in 0..s.d {
-                    dq[a + c] += ds * k[c];
-                    dk[b + c] += ds * q[c];
-                    dv[b + c] += p * dy[c];
+                    dq[a + c] += of(ds * k[c]);
+                    dk[b + c] += of(ds * q[c]);
+                    dv[b + c] += of(p * dy[c]);
                 }
             }
         }

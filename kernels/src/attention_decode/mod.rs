@@ -48,6 +48,10 @@ pub static CONTRACT: Contract = Contract {
         DType::BF16 => Tolerance::new(1e-2, 1e-5),
         dtype => Tolerance::of(dtype),
     },
+    requires: Some(|i| {
+        let bucket = i.value::<Option<usize>>("bucket").unwrap_or(usize::MAX);
+        i.within("lengths", 0.0..1.0 + i.dim("slots").min(bucket) as f64)
+    }),
     rounded_terms: None,
     cases,
     flops: |i| {

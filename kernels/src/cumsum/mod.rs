@@ -33,6 +33,7 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(2e-5, 2e-5),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| (i.dim("rows") * i.dim("columns")) as u64,

@@ -37,6 +37,7 @@ pub static CONTRACT: Contract = Contract {
     dtypes: &[DType::F32, DType::BF16, DType::F16],
     reference: |i| vec![convolved(i)],
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| 2 * ["batch", "channels", "length", "taps"].iter().map(|d| i.dim(d) as u64).product::<u64>(),

@@ -31,6 +31,7 @@ pub static CONTRACT: Contract = Contract {
     reference: |i| vec![dropped(i)],
     // One product, rounded once; which elements are zeros must agree exactly.
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| (i.dim("rows") * i.dim("columns")) as u64,

@@ -59,6 +59,7 @@ const ELEMENTS: Contract = Contract {
         DType::F32 => Tolerance::new(1.2e-7, 0.0),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: None,
     cases,
     flops: elements,
@@ -181,11 +182,8 @@ pub static CAST_CONTRACT: Contract = Contract {
         TensorRule::new("x", &["rows", "columns"]).filled("uniform(0,100)"),
         TensorRule::new("out", &["rows", "columns"]).of(DType::BF16).filled("zeros"),
     ],
-    reference: |i| vec![i.tensor("x").to_vec()],
-    tolerance: |dtype| match dtype {
-        DType::F32 => Tolerance::of(DType::BF16),
-        _ => Tolerance::EXACT,
-    },
+    reference: |i| vec![reference::cast(i.tensor("x"), i.dtype("out"))],
+    tolerance: |_| Tolerance::EXACT,
     cases: || {
         let integers = [DType::I32, DType::U32, DType::I16, DType::U16, DType::I8, DType::U8];
         let mut all = sweep(&[("rows", 141), ("columns", 67)], &[1, 127, 129]);
@@ -213,6 +211,7 @@ pub static DYNAMIC_ADD_CONTRACT: Contract = Contract {
         TensorRule::new("tiles", &["1", "1"]).of(DType::I32).filled("ones"),
         TensorRule::new("out", &["rows", "columns"]),
     ],
+    requires: Some(|i| i.within("tiles", 0.0..1.0 + (i.dim("rows") / 128) as f64)),
     reference: |i| {
         let rows = 128 * i.tensor("tiles")[0] as usize;
         let sums = (i.tensor("a"), i.tensor("b"), i.tensor("out"));

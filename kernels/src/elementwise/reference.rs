@@ -1,6 +1,14 @@
 //! Operations on elements, in `f64` (kernels.md 2.1).
 
 use super::Binary;
+use nki::ir::DType;
+
+/// Every value rounded to nearest even in `dtype`; integers saturate.
+pub fn cast(x: &[f64], dtype: DType) -> Vec<f64> {
+    let rounded =
+        nki::args::from_f64(dtype, &[x.len()], x).expect("no packed dtype is an element of a kernel");
+    nki::args::to_f64(&rounded)
+}
 
 impl Binary {
     /// `a op b`. The smaller and the larger of a number and NaN are NaN.

@@ -34,6 +34,10 @@ pub static CONTRACT: Contract = Contract {
     reference: |i| vec![reference::embedding(i.tensor("table"), i.tensor("ids"), i.dim("hidden"))],
     // Nothing is computed.
     tolerance: |_| Tolerance::EXACT,
+    requires: Some(|i| match i.value("skip") {
+        true => Ok(()),
+        false => i.within("ids", 0.0..i.dim("vocabulary") as f64),
+    }),
     rounded_terms: None,
     cases,
     flops: |_| 0,

@@ -45,6 +45,7 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(3e-7, 3e-7),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| 2 * i.dim("n") as u64,

@@ -48,6 +48,10 @@ pub static CONTRACT: Contract = Contract {
     },
     // Nothing is computed.
     tolerance: |_| Tolerance::EXACT,
+    requires: Some(|i| {
+        let first = if i.value("skip") { f64::NEG_INFINITY } else { 0.0 };
+        i.within("positions", first..1.0 + i.dim("slots") as f64 - i.dim("tokens") as f64)
+    }),
     rounded_terms: None,
     cases,
     flops: |_| 0,
@@ -104,6 +108,15 @@ pub static BLOCKS_CONTRACT: Contract = Contract {
         let (cache, new, slots) = (i.tensor("cache"), i.tensor("new"), i.tensor("slots"));
         vec![reference::updated_blocks(cache, new, slots, i.dim("width"))]
     },
+    requires: Some(|i| {
+        i.within("slots", f64::NEG_INFINITY..i.dim("rows") as f64)?;
+        let mut used: Vec<f64> = i.tensor("slots").iter().copied().filter(|s| *s >= 0.0).collect();
+        used.sort_by(f64::total_cmp);
+        match used.windows(2).find(|w| w[0] == w[1]) {
+            Some(w) => Err(format!("slot {} is twice in `slots`", w[0])),
+            None => Ok(()),
+        }
+    }),
     cases: blocks_cases,
     ..CONTRACT
 };

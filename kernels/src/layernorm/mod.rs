@@ -36,6 +36,7 @@ pub static CONTRACT: Contract = Contract {
         vec![reference::layernorm(i.tensor("x"), i.tensor("gamma"), i.get("beta"), eps)]
     },
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     // Mean, variance, centring, two products, a sum.

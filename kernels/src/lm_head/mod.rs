@@ -40,6 +40,7 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(3e-5, 1e-5),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: Some(|i| {
         let Some(gamma) = i.get("gamma") else { return vec![0.0] };
         let normed = crate::rmsnorm::reference::rmsnorm(i.tensor("x"), gamma, i.value::<f32>("eps").into());

@@ -22,6 +22,7 @@ const PRODUCT: Contract = Contract {
     dtypes: &[DType::BF16, DType::F16, DType::F32],
     reference: |i| vec![reference::matmul(i.tensor("lhs_t"), i.tensor("rhs"), extents(i))],
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| extents(i).iter().map(|&d| d as u64).product::<u64>() * 2,

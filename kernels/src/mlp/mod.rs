@@ -51,6 +51,7 @@ pub static CONTRACT: Contract = Contract {
         dtype => Tolerance::of(dtype),
     },
     // The inner activations are rounded before the down projection adds them up.
+    requires: None,
     rounded_terms: Some(|i| vec![with_reference(i, i.tensor("x"), reference::down_norm)]),
     cases,
     flops: |i| {
@@ -115,6 +116,7 @@ pub static BLOCK_CONTRACT: Contract = Contract {
         let out = with_reference(i, &normed, reference::mlp);
         if i.value("store_sum") { vec![out, sum] } else { vec![out] }
     },
+    requires: None,
     rounded_terms: Some(|i| vec![with_reference(i, &prologue(i)[0], reference::down_norm), 0.0]),
     cases: block_cases,
     ..CONTRACT

@@ -54,6 +54,15 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(2e-5, 1e-5),
         dtype => Tolerance::of(dtype),
     },
+    requires: Some(|i| {
+        i.within("experts", 0.0..i.dim("experts") as f64)?;
+        // Results are added to the rows of their tokens, all of a block at once.
+        let mut blocks = i.tensor("ids").chunks(i.dim("block").max(1));
+        match blocks.find_map(repeated) {
+            Some(id) => Err(format!("token {id} is twice in a block of `ids`")),
+            None => Ok(()),
+        }
+    }),
     rounded_terms: None,
     cases,
     flops: |i| {
@@ -62,6 +71,13 @@ pub static CONTRACT: Contract = Contract {
     },
 };
 nki::contract!(CONTRACT);
+
+/// A number of a token that occurs twice; negative ones are padding.
+fn repeated(ids: &[f64]) -> Option<f64> {
+    let mut ids: Vec<f64> = ids.iter().copied().filter(|id| *id >= 0.0).collect();
+    ids.sort_by(f64::total_cmp);
+    ids.windows(2).find(|w| w[0] == w[1]).map(|w| w[0])
+}
 
 fn mixed(i: &Inputs) -> Vec<f64> {
     let w = reference::Weights { gate: i.get("gate"), up: i.tensor("up"), down: i.tensor("down") };

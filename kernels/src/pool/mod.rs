@@ -31,6 +31,7 @@ pub static CONTRACT: Contract = Contract {
     reference: |i| vec![reference::pool(i.tensor("x"), [i.dim("rows"), i.dim("columns")], &windows(i))],
     // Maxima are exact; means of elements of either sign are rounded once.
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| (i.dim("planes") * i.dim("rows") * i.dim("columns")) as u64,

@@ -40,6 +40,7 @@ pub static CONTRACT: Contract = Contract {
         vec![reference::projection(i.tensor("x"), i.dim("tokens"), layer, i.get("residual"))]
     },
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| 2 * (i.dim("tokens") * i.dim("hidden") * i.dim("columns")) as u64,

@@ -61,6 +61,7 @@ pub static CONTRACT: Contract = Contract {
         dtype => Tolerance::of(dtype),
     },
     // The normalised tokens are rounded before the product adds them up.
+    requires: None,
     rounded_terms: Some(norms),
     cases,
     flops: |i| 2 * (i.dim("tokens") * i.dim("hidden") * i.dim("slots") * i.dim("d")) as u64,

@@ -31,6 +31,7 @@ pub static CONTRACT: Contract = Contract {
     // f32 whatever the dtype of `x`. A sum of n values near 1 passes through magnitudes up to √n; each of its n roundings is
     // off by at most 2^-24 of that: for the 1,025 columns of the cases 32 · 32 · 6e-8 in all.
     tolerance: |_| Tolerance::new(1e-5, 6e-5),
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| (i.dim("rows") * i.dim("columns")) as u64,

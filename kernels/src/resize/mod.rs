@@ -31,6 +31,7 @@ pub static CONTRACT: Contract = Contract {
     reference: |i| vec![resized(i)],
     // Rounded twice, and so are the weights.
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     // What it takes element by element: four products and three sums.

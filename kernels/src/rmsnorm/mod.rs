@@ -37,6 +37,7 @@ pub static CONTRACT: Contract = Contract {
     dtypes: &[DType::F32, DType::BF16, DType::F16],
     reference: |i| vec![normed(i, i.tensor("x"))],
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     // Square, sum, two products.

@@ -48,6 +48,7 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(2e-5, 1e-5),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| 11 * (i.dim("rows") * i.dim("columns")) as u64,

@@ -42,6 +42,7 @@ pub static CONTRACT: Contract = Contract {
     // Half a step of f8e4m3 is at most 1/17 of a number, just above a power of two; its subnormals are 2^-9 apart. Scales are
     // f32, and tests of their own hold them to that.
     tolerance: |_| Tolerance::new(1.0 / 16.9, 1e-3),
+    requires: None,
     rounded_terms: None,
     cases,
     // Square, sum, two products, magnitude, maximum, quotient.

@@ -39,6 +39,7 @@ pub static CONTRACT: Contract = Contract {
         DType::BF16 => Tolerance::new(7.8125e-3, 1e-3),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| 3 * (i.dim("heads") * i.dim("length") * i.dim("d")) as u64,

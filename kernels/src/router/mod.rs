@@ -44,6 +44,7 @@ pub static CONTRACT: Contract = Contract {
     },
     // Products of what is given are exact and sums f32 in every dtype.
     tolerance: |_| Tolerance::new(1e-5, 2e-6),
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |i| 2 * (i.dim("tokens") * i.dim("hidden") * i.dim("experts")) as u64,

@@ -50,6 +50,7 @@ pub static CONTRACT: Contract = Contract {
         DType::F32 => Tolerance::new(2e-5, 1e-5),
         dtype => Tolerance::of(dtype),
     },
+    requires: None,
     rounded_terms: None,
     cases,
     // Each state: rate, exponential, input, two of the recurrence, two of the sum.

@@ -34,6 +34,7 @@ pub static CONTRACT: Contract = Contract {
         vec![reference::scaled(i.tensor("x"), i.dim("columns"), scale, i.value("log"))]
     },
     tolerance: Tolerance::of,
+    requires: None,
     rounded_terms: None,
     cases,
     // Subtract, exponential, sum, multiply.

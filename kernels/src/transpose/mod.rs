@@ -32,6 +32,7 @@ pub static CONTRACT: Contract = Contract {
     dtypes: &[DType::F32, DType::BF16, DType::F16],
     reference: |i| vec![reference::transpose(i.tensor("x"), i.dim("rows"), i.dim("columns"))],
     tolerance: |_| Tolerance::EXACT,
+    requires: None,
     rounded_terms: None,
     cases,
     flops: |_| 0,

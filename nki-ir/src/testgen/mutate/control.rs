@@ -13,7 +13,7 @@ fn of_op(e: &Edit, ops: &[Op]) -> Vec<Inst> {
 /// The only instruction that writes a register is taken out.
 pub fn unwritten_register(e: &mut Edit) -> Option<()> {
     let writers = of_op(e, &[Op::RegisterMove, Op::RegisterLoad]);
-    let dst = |e: &Edit, i: Inst| e.k.insts[i].operands[0].clone();
+    let dst = |e: &Edit, i: Inst| e.k.insts[i].operands.first().cloned();
     let only: Vec<Inst> = writers
         .iter()
         .copied()
@@ -29,7 +29,7 @@ pub fn unwritten_register(e: &mut Edit) -> Option<()> {
 pub fn wide_constant(e: &mut Edit) -> Option<()> {
     let moves = of_op(e, &[Op::RegisterMove]);
     let inst = e.rng.choose(&moves)?;
-    e.k.insts[inst].operands[1] = Operand::Int(1 << 40);
+    *e.k.insts[inst].operands.get_mut(1)? = Operand::Int(1 << 40);
     Some(())
 }
 

@@ -59,8 +59,10 @@ pub fn wide_sum(e: &mut Edit) -> Option<()> {
 }
 
 fn widen(e: &mut Edit, kind: OperandKind, effect: Effect) -> Option<()> {
-    let site = e.operand(|_, spec, v, _| {
-        (spec.kind, spec.effect) == (kind, effect) && slice(v).is_some_and(|a| a.len() == 2)
+    let site = e.operand(|_, spec, v, b| {
+        (spec.kind, spec.effect) == (kind, effect)
+            && b.shape.len() == 2
+            && slice(v).is_some_and(|a| a.len() == 2)
     })?;
     let view = e.view(site)?;
     let buf = view.buf;
@@ -151,6 +153,7 @@ pub fn shifted_destination(e: &mut Edit) -> Option<()> {
             && spec.name.starts_with("data")
             && spec.kind == OperandKind::Tile
             && b.space == Space::Sbuf
+            && b.shape.len() == 2
             && slice(v).is_some_and(|a| a.len() == 2 && dense(&a[1]) && a[1].count < b.shape[1])
     })?;
     let mut view = e.view(site)?.clone();

@@ -106,6 +106,7 @@ pub fn straddling_acc(e: &mut Edit) -> Option<()> {
         data.op == Op::NcMatmul
             && spec.name == "dst"
             && b.dtype.bytes() == 4
+            && b.shape.len() == 2
             && slice(v).is_some_and(|a| a.len() == 2 && a[1].count > 1 && a[1].step == 1)
     })?;
     let view = e.view(site)?;
