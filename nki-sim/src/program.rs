@@ -26,6 +26,7 @@ use nki_ir::op::{DgeMode, Engine, Op};
 use nki_ir::view::Dim;
 use nki_ir::{DType, Target};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// The five engines with an instruction stream, in the order of [`Program::streams`] (machine.md 2.1: PE, ACT, DVE, POOL, SP).
 pub const STREAM_ENGINES: [Engine; 5] =
@@ -123,6 +124,9 @@ impl Placement {
     }
 }
 
+/// The dimensions of an access; most have one on chip and two in HBM.
+pub type Dims = SmallVec<[Dim; 2]>;
+
 /// A physical access. SBUF and PSUM: partitions `partition .. partition + partitions`, byte `offset` within each, then
 /// `dims`. HBM: `partitions` is 1 and `offset` is the absolute address.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,7 +138,7 @@ pub struct Access {
     /// In bytes.
     pub offset: RegAffine,
     /// Strides in elements of `dtype`, outermost first.
-    pub dims: SmallVec<[Dim; 4]>,
+    pub dims: Dims,
     /// Index into [`Program::placements`] or [`Program::tensors`] (by `space`), for reports and bounds.
     pub object: Option<u32>,
     pub dynamic: Option<DynamicAccess>,
@@ -187,6 +191,9 @@ pub struct Wait {
     pub at_least: RegAffine,
 }
 
+/// What an instruction waits for; most wait for one semaphore or none.
+pub type Waits = SmallVec<[Wait; 1]>;
+
 /// Adds to a semaphore when the instruction's result is visible (machine.md 14.4). A DMA transfer adds 1 from each of the
 /// 16 DMA engines, so `add` is exactly 16 there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,10 +221,11 @@ pub enum MAccumulate {
 /// What an instruction of a stream does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MKind {
-    /// An instruction of the op table on this stream's data path; `attrs` as in the row.
-    Compute { op: Op, operands: SmallVec<[MOperand; 3]>, attrs: SmallVec<[Attr; 4]>, accumulate: MAccumulate },
+    /// An instruction of the op table on this stream's data path; `attrs` as in the row, one
+    /// list for all instructions from one source: programs have millions.
+    Compute { op: Op, operands: Vec<MOperand>, attrs: Arc<[Attr]>, accumulate: MAccumulate },
     /// Triggers a DMA transfer and goes on. `queue` is the ring number 0..16 used on all 16 DMA engines; `dge` is resolved.
-    Dma { op: Op, operands: SmallVec<[MOperand; 3]>, attrs: SmallVec<[Attr; 4]>, queue: u8, dge: DgeMode },
+    Dma { op: Op, operands: Vec<MOperand>, attrs: Arc<[Attr]>, queue: u8, dge: DgeMode },
     /// Only waits and signals.
     Sync,
     /// `for reg in lo..hi step step`, executed by this stream's sequencer. `max` is a promise: an end in a register is at
@@ -228,9 +236,9 @@ pub enum MKind {
     /// `if cond != 0 { then } else { otherwise }`.
     If { cond: SeqReg, then: Vec<MInst>, otherwise: Vec<MInst> },
     /// A register of this stream takes the one element of `src`.
-    RegLoad { reg: SeqReg, src: Access },
+    RegLoad { reg: SeqReg, src: Box<Access> },
     /// The low bits of a register are written to the one element of `dst`.
-    RegStore { dst: Access, reg: SeqReg },
+    RegStore { dst: Box<Access>, reg: SeqReg },
     /// A register takes a constant, another register, or a sum (the sequencer's own arithmetic, machine.md 2.1).
     RegMove { reg: SeqReg, src: RegAffine },
 }
@@ -239,7 +247,7 @@ pub enum MKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MInst {
     pub kind: MKind,
-    pub waits: SmallVec<[Wait; 2]>,
+    pub waits: Waits,
     pub signals: SmallVec<[Signal; 1]>,
     pub loc: Loc,
     /// Index of the tile IR instruction it comes from.

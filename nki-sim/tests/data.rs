@@ -11,6 +11,7 @@ use nki_ir::op::{DgeMode, Engine, OobMode};
 use nki_ir::{ActFn, Attr, DType, Target, Tensor};
 use nki_sim::program::*;
 use nki_sim::{SimOptions, SimOutput, run, verify};
+use std::sync::Arc;
 
 use DType::{F32, I32};
 
@@ -202,7 +203,7 @@ fn gather(mode: OobMode) -> Program {
     out.object = Some(2);
     let mut fetch = dma(sbuf(F32, 4, 0, 16), rows, 1, DgeMode::Swdge).wait(0, 16).signal(1, 16).at(5);
     if let MKind::Dma { op, attrs, .. } = &mut fetch.kind {
-        attrs[op.row().attr("oob_mode").unwrap()] = Attr::Oob(mode);
+        Arc::make_mut(attrs)[op.row().attr("oob_mode").unwrap()] = Attr::Oob(mode);
     }
     *stream(&mut p, Engine::Vector) = vec![memset(sbuf(F32, 4, 0, 16), -1.0).signal(3, 1)];
     *stream(&mut p, Engine::GpSimd) = vec![
@@ -252,8 +253,8 @@ fn loops_on_data() {
     };
     *stream(&mut p, Engine::Sync) = vec![dma(word(0), at(0, A), 0, DgeMode::None).signal(0, 16)];
     *stream(&mut p, Engine::Vector) = vec![
-        inst(MKind::RegLoad { reg: SeqReg(0), src: word(0) }).wait(0, 16),
-        inst(MKind::RegStore { dst: word(64), reg: SeqReg(0) }),
+        inst(MKind::RegLoad { reg: SeqReg(0), src: Box::new(word(0)) }).wait(0, 16),
+        inst(MKind::RegStore { dst: Box::new(word(64)), reg: SeqReg(0) }),
         inst(MKind::If {
             cond: SeqReg(0),
             then: vec![inst(MKind::RegMove { reg: SeqReg(2), src: RegAffine::from(70_000) })],
@@ -269,7 +270,7 @@ fn loops_on_data() {
                 inst(MKind::RegMove { reg: SeqReg(0), src: RegAffine::from(0) }),
             ],
         }),
-        inst(MKind::RegStore { dst: word(64), reg: SeqReg(2) }).signal(2, 1),
+        inst(MKind::RegStore { dst: Box::new(word(64)), reg: SeqReg(2) }).signal(2, 1),
         dma(at(1, OUT), word(64), 0, DgeMode::None).wait(2, 1).signal(3, 16),
     ];
     for (n, want) in [(7, 7), (0, -5)] {

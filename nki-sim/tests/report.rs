@@ -8,6 +8,7 @@ use nki_ir::op::{DgeMode, Engine, Op};
 use nki_ir::{ActFn, AluOp, Attr, DType, Target};
 use nki_sim::program::*;
 use nki_sim::{Mode, SimOptions, SimReport, Stall, run, verify};
+use std::sync::Arc;
 
 use DType::{BF16, F32};
 
@@ -23,7 +24,7 @@ fn near(got: f64, want: f64) {
 
 fn with_flag(mut i: MInst, name: &str) -> MInst {
     if let MKind::Compute { op, attrs, .. } = &mut i.kind {
-        attrs[op.row().attr(name).expect("an attribute")] = Attr::Bool(true);
+        Arc::make_mut(attrs)[op.row().attr(name).expect("an attribute")] = Attr::Bool(true);
     }
     i
 }

@@ -116,8 +116,8 @@ fn everything() -> Program {
         memset(sbuf(F32, 1, 0, 1), -0.0),
         compute(Op::Memset, vec![tile(sbuf(I32, 1, 0, 1)), MOperand::Int(i64::MIN)], &[]),
         compute(Op::Memset, vec![tile(sbuf(I32, 1, 0, 1)), MOperand::Imm(1.0e-40)], &[]),
-        inst(MKind::RegLoad { reg: SeqReg(1), src: scalar }),
-        inst(MKind::RegStore { dst: sbuf(F32, 1, 0, 1), reg: SeqReg(0) }),
+        inst(MKind::RegLoad { reg: SeqReg(1), src: Box::new(scalar) }),
+        inst(MKind::RegStore { dst: Box::new(sbuf(F32, 1, 0, 1)), reg: SeqReg(0) }),
         inst(MKind::RegMove { reg: SeqReg(1), src: RegAffine::from(-7) }),
         inst(MKind::RegMove {
             reg: SeqReg(1),

@@ -9,6 +9,7 @@ use nki_ir::{ActFn, AluOp, DType, Target};
 use nki_sim::Constants;
 use nki_sim::cost::{Cost, compute_cost, dma_cost, ns};
 use nki_sim::program::{MInst, MKind};
+use std::sync::Arc;
 
 use DType::{BF16, F32};
 use Target::{Trn1, Trn2, Trn3};
@@ -48,7 +49,7 @@ fn matmuls_of_15_1_and_15_2() {
     expect(Trn2, pe, &mm(BF16, 128, 128, 1), 29.2, 204.2, 0.1);
     let mut ones = mm(F32, 1, 128, 512);
     if let MKind::Compute { op, attrs, .. } = &mut ones.kind {
-        attrs[op.row().attr("is_stationary_onezero").unwrap()] = Attr::Bool(true);
+        Arc::make_mut(attrs)[op.row().attr("is_stationary_onezero").unwrap()] = Attr::Bool(true);
     }
     expect(Trn1, pe, &ones, 418.0, 563.0, 0.1);
     expect(Trn2, pe, &ones, 429.2, 604.2, 0.1);

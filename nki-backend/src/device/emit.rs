@@ -10,12 +10,13 @@ use crate::device::legalise::{Form, IndexKind, Template, ViewForm};
 use crate::device::schedule::{Plan, ring};
 use crate::device::sync::Waits;
 use nki_ir::kernel::{Accumulate, Bound};
-use nki_ir::{Code, Diagnostic, Diagnostics, Kernel, Loc};
+use nki_ir::{Attr, Code, Diagnostic, Diagnostics, Kernel, Loc};
 use nki_sim::program::{
     Access, DynamicAccess, MAccumulate, MBound, MInst, MKind, MOperand, RegAffine, SEMAPHORE_MAX, Sem,
-    SeqReg, Signal, Wait,
+    SeqReg, Signal, Wait, Waits as WaitList,
 };
 use smallvec::{SmallVec, smallvec};
+use std::sync::Arc;
 
 /// Semaphores of a core (machine.md section 7).
 pub const SEMAPHORES: u32 = 256;
@@ -23,7 +24,7 @@ pub const SEMAPHORES: u32 = 256;
 const TRANSFER: u32 = 16;
 
 /// The operands of a template with all variables at zero, for questions about cost.
-pub fn bare_operands(t: &Template) -> SmallVec<[MOperand; 3]> {
+pub fn bare_operands(t: &Template) -> Vec<MOperand> {
     let bare = |v: &ViewForm| access(v, v.part.offset().into(), v.offset.offset().into(), None, None);
     t.operands
         .iter()
@@ -70,7 +71,7 @@ fn access(
         partition,
         partitions: v.parts,
         offset,
-        dims: v.dims.clone(),
+        dims: v.dims.iter().copied().collect(),
         object,
         dynamic,
     }
@@ -120,6 +121,7 @@ pub fn emit(source: &Source<'_>) -> Result<Emitted, Diagnostics> {
         registers: loop_registers + used,
         sequencer_sem: [u32::MAX; 5],
         counters: Vec::new(),
+        attrs: source.templates.iter().map(|t| t.attrs.as_slice().into()).collect(),
         seen: Vec::new(),
         forced_waits: 0,
         error: None,
@@ -175,6 +177,8 @@ struct Emitter<'a> {
     sequencer_sem: [u32; 5],
     /// Registers that count executions of regions, with what one execution adds to each semaphore.
     counters: Vec<(SeqReg, Vec<u64>)>,
+    /// By template: what all its instructions share.
+    attrs: Vec<Arc<[Attr]>>,
 }
 
 /// How many busy semaphores are examined for reuse before a new one is taken.
@@ -231,7 +235,7 @@ impl Emitter<'_> {
     /// Every stream waits for everything that was signalled since the last barrier.
     fn barrier(&mut self, out: &mut [Vec<MInst>; 5]) {
         self.seen.resize(self.sems.len(), 0);
-        let mut waits: SmallVec<[Wait; 2]> = smallvec![];
+        let mut waits: WaitList = smallvec![];
         let mut loc = Loc(0);
         for (i, s) in self.sems.iter().enumerate() {
             if s.value != self.seen[i] {
@@ -265,7 +269,7 @@ impl Emitter<'_> {
         for &i in &b.plan.order {
             let stream = b.plan.stream(i);
             let t = self.template(i);
-            let mut waits: SmallVec<[Wait; 2]> = smallvec![];
+            let mut waits: WaitList = smallvec![];
             for &before in b.waits.of(i) {
                 self.add_wait(&mut waits, before);
             }
@@ -290,7 +294,7 @@ impl Emitter<'_> {
     }
 
     /// Waits on one semaphore merge into the largest value.
-    fn add_wait(&self, waits: &mut SmallVec<[Wait; 2]>, before: u32) {
+    fn add_wait(&self, waits: &mut WaitList, before: u32) {
         let (sem, value) = self.values[before as usize];
         let value = value as i64;
         match waits.iter_mut().find(|w| w.sem == Sem(sem)) {
@@ -314,7 +318,7 @@ impl Emitter<'_> {
         i: u32,
         stream: usize,
         b: &Scheduled,
-        waits: &mut SmallVec<[Wait; 2]>,
+        waits: &mut WaitList,
         loc: Loc,
     ) -> u32 {
         let full = |e: &Self, sem: u32| e.sems[sem as usize].value + u64::from(TRANSFER) > SEMAPHORE_MAX;
@@ -386,7 +390,7 @@ impl Emitter<'_> {
         let t = self.template(i);
         let mut accesses = self.s.stream.accesses_of(i as usize).iter();
         let mut take = || *accesses.next().expect("an item has an access per view");
-        let mut operands: SmallVec<[MOperand; 3]> = smallvec![];
+        let mut operands = Vec::with_capacity(t.operands.len());
         for o in &t.operands {
             operands.push(match o {
                 Form::None => MOperand::None,
@@ -397,7 +401,7 @@ impl Emitter<'_> {
                 Form::View(v) => MOperand::Access(self.operand_access(i, v, &mut take)),
             });
         }
-        let attrs = t.attrs.clone();
+        let attrs = self.attrs[item.template as usize].clone();
         if let Some(dma) = &t.dma {
             return MKind::Dma { op: t.op, operands, attrs, queue: ring(t), dge: dma.dge };
         }

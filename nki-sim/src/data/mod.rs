@@ -422,7 +422,7 @@ impl<'a> Data<'a> {
         };
         debug_assert!(stream < STREAM_ENGINES.len());
         let name = if store { "dst" } else { "src" };
-        let operand = MOperand::Access(access.clone());
+        let operand = MOperand::Access((**access).clone());
         let op = if store { Op::RegisterStore } else { Op::RegisterLoad };
         let Some(arg) = self.arg(inst, op, name, &operand, regs, false)? else { return Ok(()) };
         let Arg::Span(span) = &arg else { return Ok(()) };

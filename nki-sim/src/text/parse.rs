@@ -335,12 +335,12 @@ impl Parser<'_> {
             "reg_load" => {
                 let reg = b.register()?;
                 b.punct(",")?;
-                MKind::RegLoad { reg, src: b.access(0)? }
+                MKind::RegLoad { reg, src: Box::new(b.access(0)?) }
             }
             "reg_store" => {
                 let dst = b.access(0)?;
                 b.punct(",")?;
-                MKind::RegStore { dst, reg: b.register()? }
+                MKind::RegStore { dst: Box::new(dst), reg: b.register()? }
             }
             "reg_move" => {
                 let reg = b.register()?;
@@ -370,7 +370,7 @@ impl Parser<'_> {
     fn operation(&mut self, op: Op) -> Parse<MKind> {
         let b = &mut self.base;
         let operands = b.operands(op)?;
-        let attrs = b.attrs(op)?;
+        let attrs = b.attrs(op)?.as_slice().into();
         if op.row().timing == TimingClass::Dma {
             b.word("queue")?;
             let queue = b.int("a queue")?;

@@ -2,7 +2,7 @@
 
 use super::base::{Base, Parse};
 use super::{MAX_LIST, MAX_RANK};
-use crate::program::{Access, DynamicAccess, MBound, MOperand, RegAffine, SeqReg};
+use crate::program::{Access, Dims, DynamicAccess, MBound, MOperand, RegAffine, SeqReg};
 use nki_ir::diag::Code;
 use nki_ir::entity::Var;
 use nki_ir::kernel::{Accumulate, Attr, Space};
@@ -75,8 +75,8 @@ impl Base<'_> {
         Ok((number.into(), reg))
     }
 
-    pub fn operands(&mut self, op: Op) -> Parse<SmallVec<[MOperand; 3]>> {
-        let mut out = SmallVec::new();
+    pub fn operands(&mut self, op: Op) -> Parse<Vec<MOperand>> {
+        let mut out = Vec::new();
         let wanted = op.row().operands.len();
         for i in 0..wanted {
             if i > 0 {
@@ -177,7 +177,7 @@ impl Base<'_> {
         } else {
             return self.unexpected("`+:` and the number of partitions");
         };
-        let mut dims: SmallVec<[Dim; 4]> = SmallVec::new();
+        let mut dims = Dims::new();
         while self.eat(",") {
             if dims.len() >= MAX_RANK {
                 return self.fail(self.token.pos, Code::Limit, format!("more than {MAX_RANK} dimensions"));

@@ -88,8 +88,8 @@ pub(crate) fn accesses(inst: &MInst) -> SmallVec<[(bool, &Access); 4]> {
         }
         MKind::Dma { op, operands, .. } => sides(*op, operands)
             .map_or_else(SmallVec::new, |(dst, src)| SmallVec::from_slice(&[(true, dst), (false, src)])),
-        MKind::RegLoad { src, .. } => SmallVec::from_slice(&[(false, src)]),
-        MKind::RegStore { dst, .. } => SmallVec::from_slice(&[(true, dst)]),
+        MKind::RegLoad { src, .. } => SmallVec::from_slice(&[(false, &**src)]),
+        MKind::RegStore { dst, .. } => SmallVec::from_slice(&[(true, &**dst)]),
         _ => SmallVec::new(),
     }
 }

@@ -7,9 +7,9 @@ use nki_ir::op::{DgeMode, Engine, Op};
 use nki_ir::view::Dim;
 use nki_ir::{ActFn, AluOp, DType, Target};
 use nki_sim::program::*;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-pub fn dims(d: &[(u32, i64)]) -> SmallVec<[Dim; 4]> {
+pub fn dims(d: &[(u32, i64)]) -> Dims {
     d.iter().map(|&(count, stride)| Dim { count, stride }).collect()
 }
 
@@ -52,10 +52,14 @@ pub fn attrs(op: Op, set: &[(&str, Attr)]) -> SmallVec<[Attr; 4]> {
     out
 }
 
-pub fn compute(op: Op, operands: Vec<MOperand>, set: &[(&str, Attr)]) -> MInst {
-    let mut operands: SmallVec<[MOperand; 3]> = operands.into();
+pub fn compute(op: Op, mut operands: Vec<MOperand>, set: &[(&str, Attr)]) -> MInst {
     operands.resize(op.row().operands.len(), MOperand::None);
-    let kind = MKind::Compute { op, operands, attrs: attrs(op, set), accumulate: MAccumulate::Overwrite };
+    let kind = MKind::Compute {
+        op,
+        operands,
+        attrs: attrs(op, set).as_slice().into(),
+        accumulate: MAccumulate::Overwrite,
+    };
     inst(kind)
 }
 pub fn matmul(dst: Access, stationary: Access, moving: Access, add: bool) -> MInst {
@@ -82,8 +86,8 @@ pub fn memset(dst: Access, value: f32) -> MInst {
 pub fn dma(dst: Access, src: Access, queue: u8, dge: DgeMode) -> MInst {
     inst(MKind::Dma {
         op: Op::DmaCopy,
-        operands: smallvec![tile(dst), tile(src)],
-        attrs: attrs(Op::DmaCopy, &[]),
+        operands: vec![tile(dst), tile(src)],
+        attrs: attrs(Op::DmaCopy, &[]).as_slice().into(),
         queue,
         dge,
     })

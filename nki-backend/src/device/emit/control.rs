@@ -77,8 +77,10 @@ impl Emitter<'_> {
             _ => unreachable!("the gate checks the form of register instructions"),
         };
         match t.op {
-            Op::RegisterLoad => MKind::RegLoad { reg: reg(0), src: self.register_access(i, t, 1) },
-            Op::RegisterStore => MKind::RegStore { dst: self.register_access(i, t, 0), reg: reg(1) },
+            Op::RegisterLoad => MKind::RegLoad { reg: reg(0), src: Box::new(self.register_access(i, t, 1)) },
+            Op::RegisterStore => {
+                MKind::RegStore { dst: Box::new(self.register_access(i, t, 0)), reg: reg(1) }
+            }
             _ => {
                 let src = match &t.operands[1] {
                     Form::Int(x) => RegAffine::from(*x),
