@@ -108,7 +108,10 @@ mod tests {
             dtype: DType::BF16,
             partition: 32.into(),
             partitions: 32,
-            offset: RegAffine { constant: 64, terms: smallvec![(crate::program::SeqReg(0), 128)] },
+            offset: RegAffine {
+                constant: 64,
+                terms: [(crate::program::SeqReg(0), 128)].into_iter().collect(),
+            },
             dims: smallvec![
                 Dim { count: 4, stride: 64 },
                 Dim { count: 1, stride: 9 },

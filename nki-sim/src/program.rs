@@ -26,6 +26,7 @@ use nki_ir::op::{DgeMode, Engine, Op};
 use nki_ir::view::Dim;
 use nki_ir::{DType, Target};
 use smallvec::SmallVec;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// The five engines with an instruction stream, in the order of [`Program::streams`] (machine.md 2.1: PE, ACT, DVE, POOL, SP).
@@ -59,17 +60,56 @@ id! {
 /// source; a program for such a machine would have to split its longest hardware loops).
 pub const SEMAPHORE_MAX: u64 = u32::MAX as u64;
 
+/// The coefficients of an affine expression: a slice that most expressions leave empty, and that takes one word then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Terms(Option<Box<SmallVec<[(SeqReg, i64); 2]>>>);
+
+impl Terms {
+    /// Adds a term behind the others.
+    pub fn push(&mut self, term: (SeqReg, i64)) {
+        self.0.get_or_insert_default().push(term);
+    }
+}
+
+impl Deref for Terms {
+    type Target = [(SeqReg, i64)];
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().map_or(&[], |t| t.as_slice())
+    }
+}
+
+impl DerefMut for Terms {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.as_deref_mut().map_or(&mut [], |t| t.as_mut_slice())
+    }
+}
+
+impl FromIterator<(SeqReg, i64)> for Terms {
+    fn from_iter<I: IntoIterator<Item = (SeqReg, i64)>>(terms: I) -> Self {
+        let list: SmallVec<_> = terms.into_iter().collect();
+        Terms((!list.is_empty()).then(|| Box::new(list)))
+    }
+}
+
+impl<'a> IntoIterator for &'a Terms {
+    type Item = &'a (SeqReg, i64);
+    type IntoIter = std::slice::Iter<'a, (SeqReg, i64)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// `constant + Σ coefficient · register`, over loop counters of the stream that evaluates it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RegAffine {
     pub constant: i64,
     /// Sorted by register, no zero coefficients.
-    pub terms: SmallVec<[(SeqReg, i64); 1]>,
+    pub terms: Terms,
 }
 
 impl From<i64> for RegAffine {
     fn from(constant: i64) -> Self {
-        RegAffine { constant, terms: SmallVec::new() }
+        RegAffine { constant, terms: Terms::default() }
     }
 }
 

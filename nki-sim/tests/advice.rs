@@ -151,7 +151,8 @@ fn products_and_transposes(transposes: bool) -> Program {
         if transposes {
             let mut turn = matmul(psum(BF16, 128, 2048 * (i % 4), 128), a.clone(), a.clone(), false).at(21);
             if let MKind::Compute { op, attrs, .. } = &mut turn.kind {
-                attrs[op.row().attr("is_transpose").unwrap()] = nki_ir::Attr::Bool(true);
+                std::sync::Arc::make_mut(attrs)[op.row().attr("is_transpose").unwrap()] =
+                    nki_ir::Attr::Bool(true);
             }
             tensor.push(turn);
         }

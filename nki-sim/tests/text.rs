@@ -11,6 +11,7 @@ use nki_ir::{ActFn, AluOp, Attr, DType, Target};
 use nki_sim::program::*;
 use nki_sim::text::{parse, print};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 use DType::{BF16, F32, I32};
 
@@ -89,8 +90,8 @@ fn everything() -> Program {
     let mut first = matmul(psum(F32, 128, 0, 64), indirect, sbuf(BF16, 128, 0, 64), false);
     if let MKind::Compute { accumulate, attrs, op, .. } = &mut first.kind {
         *accumulate = MAccumulate::UnlessFirst([(SeqReg(0), 0), (SeqReg(1), -4)].into_iter().collect());
-        attrs[op.row().attr("tile_position").unwrap()] = Attr::Ints(vec![32, -1]);
-        attrs[op.row().attr("is_transpose").unwrap()] = Attr::Bool(true);
+        Arc::make_mut(attrs)[op.row().attr("tile_position").unwrap()] = Attr::Ints(vec![32, -1]);
+        Arc::make_mut(attrs)[op.row().attr("is_transpose").unwrap()] = Attr::Bool(true);
     }
     let select = compute(
         Op::AffineSelect,

@@ -10,6 +10,7 @@ use nki_ir::op::{DgeMode, Engine, Op};
 use nki_ir::{ActFn, AluOp, DType, Target};
 use nki_sim::program::*;
 use nki_sim::verify;
+use std::sync::Arc;
 
 use DType::{BF16, F32};
 
@@ -128,7 +129,7 @@ fn operands_follow_the_op_table() {
     rejects(p, Code::Form, "takes 3 and");
     let mut p = good();
     if let MKind::Compute { attrs, .. } = &mut pe(&mut p).kind {
-        attrs[0] = nki_ir::Attr::Int(3);
+        Arc::make_mut(attrs)[0] = nki_ir::Attr::Int(3);
     }
     rejects(p, Code::Form, "`is_stationary_onezero`");
     let mut p = good();

@@ -2,7 +2,7 @@
 
 use super::base::{Base, Parse};
 use super::{MAX_LIST, MAX_RANK};
-use crate::program::{Access, Dims, DynamicAccess, MBound, MOperand, RegAffine, SeqReg};
+use crate::program::{Access, Dims, DynamicAccess, MBound, MOperand, RegAffine, SeqReg, Terms};
 use nki_ir::diag::Code;
 use nki_ir::entity::Var;
 use nki_ir::kernel::{Accumulate, Attr, Space};
@@ -57,7 +57,7 @@ impl Base<'_> {
         terms.retain(|t| t.1 != 0);
         terms.sort_by_key(|t| t.0);
         let narrow = |x: i128| i64::try_from(x).ok();
-        let sum: Option<SmallVec<_>> = terms.into_iter().map(|(r, k)| Some((r, narrow(k)?))).collect();
+        let sum: Option<Terms> = terms.into_iter().map(|(r, k)| Some((r, narrow(k)?))).collect();
         match (narrow(constant), sum) {
             (Some(constant), Some(terms)) => Ok(RegAffine { constant, terms }),
             _ => self.fail(pos, Code::Syntax, "a sum that leaves 64 bits"),

@@ -445,15 +445,16 @@ impl Pool<'_> {
     fn commit_arenas(&mut self, sites: &[Site], depths: &[u32], spots: &[Spot]) {
         for ((s, &depth), &(partition, offset)) in sites.iter().zip(depths).zip(spots) {
             let bytes = self.slot_bytes(s, false);
+            let name = self.name(s);
             let base = self.out.placements.len() as u32;
             for k in 0..depth {
-                self.placement(s, depth, k, partition, offset + k * bytes);
+                self.placement(s, &name, depth, k, partition, offset + k * bytes);
             }
             for (&i, k) in s.instances.iter().zip(depth::slots(self.stream, s, depth)) {
                 let offset = u64::from(offset + k * bytes);
                 self.out.places[i as usize] = Place { partition, offset, object: base + k };
             }
-            self.site_report(s, depth);
+            self.site_report(s, name, depth);
         }
     }
 
@@ -461,13 +462,14 @@ impl Pool<'_> {
         let mut spots = spots.iter();
         for s in sites {
             let mut seen: Vec<(Spot, u32)> = Vec::new();
+            let name = self.name(s);
             for &i in &s.instances {
                 let &spot = spots.next().expect("one spot per request");
                 let object = match seen.iter().find(|x| x.0 == spot) {
                     Some(x) => x.1,
                     None => {
                         let object = self.out.placements.len() as u32;
-                        self.placement(s, 0, seen.len() as u32, spot.0, spot.1);
+                        self.placement(s, &name, 0, seen.len() as u32, spot.0, spot.1);
                         seen.push((spot, object));
                         object
                     }
@@ -475,14 +477,13 @@ impl Pool<'_> {
                 let place = Place { partition: spot.0, offset: u64::from(spot.1), object };
                 self.out.places[i as usize] = place;
             }
-            self.site_report(s, 0);
+            self.site_report(s, name, 0);
         }
     }
 
-    fn placement(&mut self, s: &Site, depth: u32, slot: u32, start_partition: u32, offset: u32) {
+    fn placement(&mut self, s: &Site, name: &str, depth: u32, slot: u32, start_partition: u32, offset: u32) {
         let data = &self.kernel.bufs[s.buf];
-        let name = self.name(s);
-        let name = if depth == 1 { name } else { format!("{name}#{slot}") };
+        let name = if depth == 1 { name.to_string() } else { format!("{name}#{slot}") };
         self.out.placements.push(Placement {
             name,
             space: self.space,
@@ -513,9 +514,9 @@ impl Pool<'_> {
         names.join("|")
     }
 
-    fn site_report(&mut self, s: &Site, depth: u32) {
+    fn site_report(&mut self, s: &Site, name: String, depth: u32) {
         self.out.sites.push(SiteReport {
-            name: self.name(s),
+            name,
             space: self.space,
             depth,
             instances: s.instances.len() as u32,

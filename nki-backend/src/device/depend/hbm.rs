@@ -9,6 +9,7 @@ use nki_ir::Space;
 use nki_ir::entity::Entity;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 /// An access to a tensor.
@@ -28,10 +29,29 @@ struct Entry {
     vague: bool,
 }
 
+/// Positions in [`HbmCells::entries`].
 #[derive(Debug, Default)]
 struct Cell {
-    writers: Vec<Entry>,
-    readers: Vec<Entry>,
+    writers: SmallVec<[u32; 4]>,
+    readers: SmallVec<[u32; 4]>,
+}
+
+/// Hashes the numbers of cells, of which there are about as many as items.
+#[derive(Default)]
+struct CellHasher(u64);
+
+impl Hasher for CellHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(b.into()));
+    }
+    fn write_u64(&mut self, n: u64) {
+        // An odd number without a pattern in its bits; tables look at the high and at the low bits.
+        let mixed = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
 }
 
 /// Accesses to one tensor instance.
@@ -39,7 +59,7 @@ struct Cell {
 struct Grid {
     /// Rows (of axis 0) and bytes of a cell.
     cell: Option<(i64, i64)>,
-    cells: HashMap<(i64, i64), Cell>,
+    cells: HashMap<u64, Cell, BuildHasherDefault<CellHasher>>,
     /// Accesses that span too many cells.
     wide: Cell,
 }
@@ -51,6 +71,8 @@ const MAX_CELLS: i64 = 256;
 pub(super) struct HbmCells {
     written: Vec<bool>,
     grids: HashMap<u32, Grid>,
+    /// Every access so far.
+    entries: Vec<Entry>,
 }
 
 impl HbmCells {
@@ -65,7 +87,7 @@ impl HbmCells {
                 written[v.buf.index()] = true;
             }
         }
-        HbmCells { written, grids: HashMap::new() }
+        HbmCells { written, grids: HashMap::new(), entries: Vec::new() }
     }
 
     /// Edges from earlier accesses to this one.
@@ -83,19 +105,20 @@ impl HbmCells {
         }
         let entry = entry(p, item, v, a);
         let row = row_bytes(p, v);
+        let all = &self.entries;
         let grid = self.grids.entry(object(p, a)).or_default();
         match grid.span(&entry, row) {
             // Edges are sorted before anything depends on their order.
-            None => grid.cells.values().for_each(|cell| check(p, cell, &entry, v, write, found)),
+            None => grid.cells.values().for_each(|cell| check(p, all, cell, &entry, v, write, found)),
             Some(span) => {
                 for key in keys(span) {
                     if let Some(cell) = grid.cells.get(&key) {
-                        check(p, cell, &entry, v, write, found);
+                        check(p, all, cell, &entry, v, write, found);
                     }
                 }
             }
         }
-        check(p, &grid.wide, &entry, v, write, found);
+        check(p, all, &grid.wide, &entry, v, write, found);
     }
 
     /// Remembers this access.
@@ -106,11 +129,14 @@ impl HbmCells {
         let entry = entry(p, item, v, a);
         let row = row_bytes(p, v);
         let grid = self.grids.entry(object(p, a)).or_default();
-        match grid.span(&entry, row) {
-            None => grid.wide.add(entry, write),
+        let span = grid.span(&entry, row);
+        let new = self.entries.len() as u32;
+        self.entries.push(entry);
+        match span {
+            None => grid.wide.add(&self.entries, new, write),
             Some(span) => {
                 for key in keys(span) {
-                    grid.cells.entry(key).or_default().add(entry.clone(), write);
+                    grid.cells.entry(key).or_default().add(&self.entries, new, write);
                 }
             }
         }
@@ -118,16 +144,17 @@ impl HbmCells {
 }
 
 impl Cell {
-    fn add(&mut self, entry: Entry, write: bool) {
+    fn add(&mut self, all: &[Entry], new: u32, write: bool) {
         if !write {
-            self.readers.push(entry);
+            self.readers.push(new);
             return;
         }
+        let entry = &all[new as usize];
         if entry.solid {
-            self.writers.retain(|e| !entry.covers(e));
-            self.readers.retain(|e| !entry.covers(e));
+            self.writers.retain(|e| !entry.covers(&all[*e as usize]));
+            self.readers.retain(|e| !entry.covers(&all[*e as usize]));
         }
-        self.writers.push(entry);
+        self.writers.push(new);
     }
 }
 
@@ -152,19 +179,32 @@ impl Grid {
     }
 }
 
-fn keys(s: [i64; 4]) -> impl Iterator<Item = (i64, i64)> {
-    (s[0]..=s[1]).flat_map(move |r| (s[2]..=s[3]).map(move |c| (r, c)))
+/// One number per cell. Were two to share one, their accesses would only be compared with more others.
+fn keys(s: [i64; 4]) -> impl Iterator<Item = u64> {
+    let key = |r: i64, c: i64| (r as u64).rotate_left(32) ^ c as u64;
+    (s[0]..=s[1]).flat_map(move |r| (s[2]..=s[3]).map(move |c| key(r, c)))
 }
 
-fn check(p: &Program<'_>, cell: &Cell, e: &Entry, v: &ViewForm, write: bool, found: &mut Vec<Edge>) {
-    for w in cell.writers.iter().filter(|w| w.meets(e, p, v)) {
+fn check(
+    p: &Program<'_>,
+    all: &[Entry],
+    cell: &Cell,
+    e: &Entry,
+    v: &ViewForm,
+    write: bool,
+    found: &mut Vec<Edge>,
+) {
+    let meeting = |list: &[u32]| {
+        let entries = list.iter().map(|&k| &all[k as usize]);
+        entries.filter(|w| w.meets(e, p, v)).map(|w| w.item).collect::<SmallVec<[u32; 8]>>()
+    };
+    for item in meeting(&cell.writers) {
         let kind = if write { Kind::WriteAfterWrite } else { Kind::ReadAfterWrite };
-        found.push(Edge { item: w.item, kind });
+        found.push(Edge { item, kind });
     }
     if write {
-        for r in cell.readers.iter().filter(|r| r.meets(e, p, v)) {
-            found.push(Edge { item: r.item, kind: Kind::WriteAfterRead });
-        }
+        let after = |item| Edge { item, kind: Kind::WriteAfterRead };
+        found.extend(meeting(&cell.readers).into_iter().map(after));
     }
 }
 

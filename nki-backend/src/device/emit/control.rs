@@ -13,7 +13,7 @@ use crate::device::legalise::{Form, IndexKind, Template};
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Bound, LoopData};
 use nki_ir::{Affine, Code, Diagnostic, Loc, Loop, Op, Reg};
-use nki_sim::program::{Access, MBound, MInst, MKind, RegAffine, Sem, SeqReg, Signal};
+use nki_sim::program::{Access, MBound, MInst, MKind, RegAffine, Sem, SeqReg, Signal, Terms};
 use smallvec::{SmallVec, smallvec};
 
 /// Registers of a sequencer (machine.md 2.1).
@@ -21,6 +21,11 @@ const REGISTERS: u32 = 64;
 
 /// The stream that stores registers.
 const SYNC: usize = 4;
+
+/// A register as it is.
+fn once(reg: SeqReg) -> Terms {
+    std::iter::once((reg, 1)).collect()
+}
 
 fn plain(kind: MKind, loc: Loc) -> MInst {
     MInst { kind, waits: smallvec![], signals: smallvec![], loc, source: None }
@@ -84,7 +89,7 @@ impl Emitter<'_> {
             _ => {
                 let src = match &t.operands[1] {
                     Form::Int(x) => RegAffine::from(*x),
-                    Form::Reg(r) => RegAffine { constant: 0, terms: smallvec![(self.seq_reg(*r), 1)] },
+                    Form::Reg(r) => RegAffine { constant: 0, terms: once(self.seq_reg(*r)) },
                     Form::Index(a) => self.position(i, a),
                     _ => unreachable!("the gate checks the form of register instructions"),
                 };
@@ -140,7 +145,7 @@ impl Emitter<'_> {
         }
         if steps.iter().any(|s| *s > 0) {
             let count = self.new_register(loc);
-            let next = RegAffine { constant: 1, terms: smallvec![(count, 1)] };
+            let next = RegAffine { constant: 1, terms: once(count) };
             for stream in &mut inner {
                 stream.push(plain(MKind::RegMove { reg: count, src: next.clone() }, loc));
             }
@@ -159,7 +164,7 @@ impl Emitter<'_> {
             Bound::Const(c) => MBound::Const(c),
             Bound::Reg { reg, .. } => {
                 let copy = self.new_register(loc);
-                let src = RegAffine { constant: 0, terms: smallvec![(self.seq_reg(reg), 1)] };
+                let src = RegAffine { constant: 0, terms: once(self.seq_reg(reg)) };
                 for stream in out.iter_mut() {
                     stream.push(plain(MKind::RegMove { reg: copy, src: src.clone() }, loc));
                 }
