@@ -255,7 +255,7 @@ pub enum MAccumulate {
     Overwrite,
     Add,
     /// Overwrites when all these loop counters are at the given first values.
-    UnlessFirst(SmallVec<[(SeqReg, i64); 2]>),
+    UnlessFirst(Terms),
 }
 
 /// What an instruction of a stream does.

@@ -29,6 +29,7 @@ mod front;
 mod fuse;
 mod legalise;
 mod listing;
+mod numbers;
 mod options;
 mod report;
 mod reuse;

@@ -9,10 +9,11 @@
 
 use crate::device::expand::{Block, Instance, Item, ItemAccess, NONE, Stream, writes};
 use crate::device::legalise::Template;
+use crate::device::numbers::NumberMap;
 use nki_ir::kernel::BufKind;
 use nki_ir::{Kernel, Space};
 use smallvec::SmallVec;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// What the pass removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +88,7 @@ fn pages(kernel: &Kernel, templates: &[Template], stream: &Stream) -> Vec<u32> {
             }
         }
     }
-    let mut numbers: HashMap<(u32, Loads), u32> = HashMap::new();
+    let mut numbers: NumberMap<(u32, Loads), u32> = NumberMap::default();
     let mut out = vec![NONE; stream.instances.len()];
     for (i, l) in loads.into_iter().enumerate() {
         if pure[i] && !l.is_empty() {
@@ -108,35 +109,40 @@ fn eligible(kernel: &Kernel, i: &Instance) -> bool {
 fn keep(kernel: &Kernel, stream: &Stream, pages: &[u32], budget: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..pages.len() as u32).filter(|&i| pages[i as usize] != NONE).collect();
     order.sort_by_key(|&i| (stream.instances[i as usize].first, i));
+    let all = order.iter().map(|&i| pages[i as usize] as usize + 1).max().unwrap_or(0);
+    let mut alias = vec![NONE; pages.len()];
+    if all == order.len() {
+        // No page twice.
+        return alias;
+    }
     // Position in `order` of the next instance of the same page.
     let mut next = vec![NONE; order.len()];
-    let mut later: HashMap<u32, u32> = HashMap::new();
+    let mut later = vec![NONE; all];
     for (k, &i) in order.iter().enumerate().rev() {
-        next[k] = later.insert(pages[i as usize], k as u32).unwrap_or(NONE);
+        next[k] = std::mem::replace(&mut later[pages[i as usize] as usize], k as u32);
     }
-    let mut alias = vec![NONE; pages.len()];
     // Kept pages by next use, with the instance that holds them; and the way back.
     let mut kept: BTreeSet<(u32, u32)> = BTreeSet::new();
-    let mut holder: HashMap<u32, u32> = HashMap::new();
+    let mut holder = vec![NONE; all];
     let mut used = 0u64;
     for (k, &i) in order.iter().enumerate() {
         let page = pages[i as usize];
         let bytes = kernel.bufs[stream.instances[i as usize].buf].row_bytes();
         let mut held_by = i;
         if kept.remove(&(k as u32, page)) {
-            held_by = holder[&page];
+            held_by = holder[page as usize];
             alias[i as usize] = held_by;
             used -= bytes;
         }
         if next[k] == NONE {
             continue;
         }
-        holder.insert(page, held_by);
+        holder[page as usize] = held_by;
         kept.insert((next[k], page));
         used += bytes;
         while used > budget {
             let Some((_, far)) = kept.pop_last() else { break };
-            let buf = stream.instances[holder[&far] as usize].buf;
+            let buf = stream.instances[holder[far as usize] as usize].buf;
             used -= kernel.bufs[buf].row_bytes();
         }
     }

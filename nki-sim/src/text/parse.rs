@@ -382,7 +382,7 @@ impl Parser<'_> {
             accumulate = MAccumulate::Add;
         } else if b.eat_word("unless_first") {
             b.punct("(")?;
-            let mut first = SmallVec::new();
+            let mut first = Terms::default();
             while !b.is(")") && first.len() < super::MAX_LIST {
                 let reg = b.register()?;
                 b.punct("=")?;

@@ -5,11 +5,11 @@ use super::{Edge, Kind, Program};
 use crate::device::depend::footprint::patterns_meet;
 use crate::device::expand::{ItemAccess, writes};
 use crate::device::legalise::ViewForm;
+use crate::device::numbers::NumberMap;
 use nki_ir::Space;
 use nki_ir::entity::Entity;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 /// An access to a tensor.
@@ -36,30 +36,12 @@ struct Cell {
     readers: SmallVec<[u32; 4]>,
 }
 
-/// Hashes the numbers of cells, of which there are about as many as items.
-#[derive(Default)]
-struct CellHasher(u64);
-
-impl Hasher for CellHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&b| self.write_u64(b.into()));
-    }
-    fn write_u64(&mut self, n: u64) {
-        // An odd number without a pattern in its bits; tables look at the high and at the low bits.
-        let mixed = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
 /// Accesses to one tensor instance.
 #[derive(Debug, Default)]
 struct Grid {
     /// Rows (of axis 0) and bytes of a cell.
     cell: Option<(i64, i64)>,
-    cells: HashMap<u64, Cell, BuildHasherDefault<CellHasher>>,
+    cells: NumberMap<u64, Cell>,
     /// Accesses that span too many cells.
     wide: Cell,
 }
