@@ -60,9 +60,11 @@ id! {
 /// source; a program for such a machine would have to split its longest hardware loops).
 pub const SEMAPHORE_MAX: u64 = u32::MAX as u64;
 
+type TermList = SmallVec<[(SeqReg, i64); 2]>;
+
 /// The coefficients of an affine expression: a slice that most expressions leave empty, and that takes one word then.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Terms(Option<Box<SmallVec<[(SeqReg, i64); 2]>>>);
+pub struct Terms(Option<Box<TermList>>);
 
 impl Terms {
     /// Adds a term behind the others.
@@ -86,7 +88,7 @@ impl DerefMut for Terms {
 
 impl FromIterator<(SeqReg, i64)> for Terms {
     fn from_iter<I: IntoIterator<Item = (SeqReg, i64)>>(terms: I) -> Self {
-        let list: SmallVec<_> = terms.into_iter().collect();
+        let list: TermList = terms.into_iter().collect();
         Terms((!list.is_empty()).then(|| Box::new(list)))
     }
 }
