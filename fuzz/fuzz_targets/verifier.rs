@@ -12,7 +12,9 @@ fuzz_target!(|bytes: &[u8]| {
     let target = Target::ALL[*first as usize % Target::ALL.len()];
     let options = GenOptions { target, control: first & 16 != 0, statements: 6, ..GenOptions::default() };
     let mut kernel = generate_from(choices, &options);
-    assert!(verify::verify(kernel.clone(), target).is_ok(), "a generated kernel is legal");
+    if let Err(errors) = verify::verify(kernel.clone(), target) {
+        panic!("a generated kernel is not legal: {errors}");
+    }
     let mut rng = Rng::from_bytes(choices);
     for _ in 0..edits % 4 {
         kernel = mutate(rng.bits(), &kernel, target).kernel;

@@ -105,14 +105,17 @@ fn prefill_attention_keeps_the_busiest_engine_busy() {
     at_least(0.70, &report, busiest);
 }
 
-/// 32 heads of 2048 tokens: three passes of the vector engine over every element.
+/// 32 heads of 4,096 tokens: three passes over every element keep the vector engine and GpSimd busy, a fifth longer than memory.
 #[test]
-fn rotation_keeps_the_vector_engine_busy() {
-    let angles = [2048, 64];
-    let spec = rope::rope::specialize::<nki::bf16>([32, 2048, 128], angles, angles, Default::default());
+fn rotation_keeps_two_engines_busy() {
+    let angles = [4096, 64];
+    let spec = rope::rope::specialize::<nki::bf16>([32, 4096, 128], angles, angles, Default::default());
     let report = simulate(spec);
-    let busiest = report.engines.iter().map(|e| e.busy_ns).fold(0.0, f64::max);
-    at_least(0.95, &report, busiest);
+    let mut busy: Vec<f64> = report.engines.iter().map(|e| e.busy_ns).collect();
+    busy.sort_by(f64::total_cmp);
+    at_least(0.94, &report, busy[busy.len() - 2]);
+    let bytes = 2.0 * 32.0 * 4096.0 * 128.0;
+    at_least(0.80, &report, transfer_time(bytes * (1.0 + 1.0 / 32.0), bytes));
 }
 
 #[test]

@@ -24,16 +24,24 @@ proptest! {
     }
 }
 
-/// Choices that once made the destination of an `exponential` overlap its initial sums (found by the fuzz target `verifier`).
+/// Inputs of the fuzz target `verifier` from which illegal kernels were once made, as bytes and how often each stands there: an
+/// `exponential` whose destination overlapped its initial sums, and the second of
+/// two `tensor_scalar_cumulative`, whose destination overlapped the first one's operand.
 #[test]
 fn kernels_from_choices_pass_the_gate() {
-    let target = Target::ALL[203 % Target::ALL.len()];
-    let options = GenOptions { target, statements: 6, ..GenOptions::default() };
-    for control in [false, true] {
-        let options = GenOptions { control, ..options };
-        let kernel = generate_from(&[20, 64, 134, 134, 134, 134, 134, 78], &options);
-        if let Err(errors) = verify(kernel.clone(), target) {
-            panic!("{errors}\n{}", text::print(&kernel));
+    let found: [(u8, &[(u8, usize)]); 2] = [
+        (203, &[(20, 1), (64, 1), (134, 5), (78, 1)]),
+        (18, &[(134, 39), (159, 3), (134, 14), (0, 3), (15, 1), (134, 11)]),
+    ];
+    for (first, runs) in found {
+        let choices: Vec<u8> = runs.iter().flat_map(|&(byte, n)| vec![byte; n]).collect();
+        let target = Target::ALL[first as usize % Target::ALL.len()];
+        for control in [false, true] {
+            let options = GenOptions { target, control, statements: 6, ..GenOptions::default() };
+            let kernel = generate_from(&choices, &options);
+            if let Err(errors) = verify(kernel.clone(), target) {
+                panic!("{errors}\n{}", text::print(&kernel));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use nki::prelude::*;
 use nki::space::Memory;
 use nki::{Elem, Tensor};
+use std::ops::Range;
 
 /// Which elements of a head's vector form a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
@@ -51,20 +52,76 @@ pub fn rope<T: Float>(nc: Nc, x: Hbm<T>, cos: Hbm<T>, sin: Hbm<T>, cfg: RopeConf
     ensure!(nc, d % 2 == 0, "{d} elements do not form pairs");
     ensure!(nc, angles == ([length, d / 2], [length, d / 2]));
     let out = nc.hbm([heads, length, d]);
-    let (minus, plus) = cfg.signs();
-    for s in nc.tiles(length, 128) {
-        let cos = nc.load(cos.at((s, ..)));
-        let sin = nc.load(sin.at((s, ..)));
-        for head in nc.range(heads) {
-            let (x1, x2) = cfg.pairs.of(nc.load(x.at((head, s, ..))));
-            let y = nc.sbuf::<T>([s.len(), d]);
-            let (y1, y2) = cfg.pairs.of(y);
-            nc.tensor_tensor(y1, times(nc, x1, cos), times(nc, x2, sin), minus);
-            nc.tensor_tensor(y2, times(nc, x2, cos), times(nc, x1, sin), plus);
-            nc.store(out.at((head, s, ..)), y);
-        }
+    for run in runs(length, d) {
+        let table = |t: Hbm<T>| nc.load(run.split(t.at((run.positions(), ..)), 0));
+        let (cos, sin) = (table(cos), table(sin));
+        let angles = Angles { cos: [cos, cos], sin: [sin, sin] };
+        let part = |x: Hbm<T>| x.at((.., run.positions(), ..));
+        rotate(nc, part(x), part(out), &angles, &run, cfg.pairs, cfg.signs());
     }
     out
+}
+
+/// Positions from `first` on, `each` of them next to each other on every one of `lanes` partitions.
+pub(super) struct Run {
+    first: usize,
+    lanes: usize,
+    each: usize,
+}
+
+impl Run {
+    pub(super) fn positions(&self) -> Range<usize> {
+        self.first..self.first + self.lanes * self.each
+    }
+    /// `x` with its positions, along `axis`, split into those of a partition: `[.., lanes, each, ..]`.
+    pub(super) fn split<T: Elem>(&self, x: Hbm<T>, axis: usize) -> Hbm<T> {
+        x.split(axis, &[self.lanes, self.each])
+    }
+}
+
+/// All positions: up to four to a partition, so that a transfer's pieces are long, and what is left one to a partition.
+pub(super) fn runs(length: usize, d: usize) -> Vec<Run> {
+    let each = (COLUMNS / d.max(1)).clamp(1, 4);
+    let long = length / (128 * each);
+    let rest = (128 * each * long..length).step_by(128);
+    let rest = rest.map(|first| Run { first, lanes: 128.min(length - first), each: 1 });
+    (0..long).map(|i| Run { first: 128 * each * i, lanes: 128, each }).chain(rest).collect()
+}
+
+/// What the first and the second elements are multiplied by, `[lanes, each, d / 2]`.
+pub(super) struct Angles<T: Float> {
+    pub(super) cos: [Tile<T>; 2],
+    /// Of the second elements in the first sum, and of the first elements in the second.
+    pub(super) sin: [Tile<T>; 2],
+}
+
+/// Columns of one tile: enough to hide what an instruction costs.
+const COLUMNS: usize = 2048;
+
+/// Vectors `x` `[heads, positions, d]` turned into `y`; the products of each sum are put together by `minus` and by `plus`.
+#[nki::kernel]
+pub(super) fn rotate<T: Float>(
+    nc: Nc,
+    x: Hbm<T>,
+    y: Hbm<T>,
+    angles: &Angles<T>,
+    run: &Run,
+    pairs: Pairs,
+    (minus, plus): (Alu, Alu),
+) {
+    let [heads, _, d] = x.dims();
+    let by_lane = |x: Hbm<T>| run.split(x, 1).permute(&[1, 0, 2, 3]);
+    let (x, y) = (by_lane(x), by_lane(y));
+    for h in nc.tiles(heads, (COLUMNS / (run.each * d)).max(1)) {
+        let turned = nc.sbuf::<T>([run.lanes, h.len(), run.each, d]);
+        let ((x1, x2), (y1, y2)) = (pairs.of(nc.load(x.at((.., h, .., ..)))), pairs.of(turned));
+        // The same angles for every head.
+        let each = |t: Tile<T>| t.expand_dim(1).broadcast(1, h.len());
+        let ([c1, c2], [s1, s2]) = (angles.cos.map(each), angles.sin.map(each));
+        nc.tensor_tensor(y1, times(nc, x1, c1), times(nc, x2, s1), minus);
+        nc.tensor_tensor(y2, times(nc, x2, c2), times(nc, x1, s2), plus);
+        nc.store(y.at((.., h, .., ..)), turned);
+    }
 }
 
 /// `a · b` in f32.

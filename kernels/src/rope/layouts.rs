@@ -1,6 +1,6 @@
 //! The rotation for tensors in other layouts.
 
-use super::kernel::{Pairs, RopeConfig, times};
+use super::kernel::{Angles, Pairs, RopeConfig, rotate, runs, times};
 use nki::prelude::*;
 
 /// [`rope`](super::rope) of vectors that lie along the first axis, as kernels for decoding keep queries and keys.
@@ -64,25 +64,18 @@ pub fn rope_pair<T: Float>(
     ensure!(nc, d > 0 && d % 2 == 0, "{d} elements do not form pairs");
     ensure!(nc, angles == ([batch, length, d], [batch, length, d]));
     let results = (nc.hbm([batch, heads, length, d]), nc.hbm([batch, kv_heads, length, d]));
-    let halves = |x: Tile<T>| Pairs::Halves.of(x);
     for b in nc.range(batch) {
-        for s in nc.tiles(length, 128) {
-            let (c1, c2) = halves(nc.load(cos.at((b, s, ..))));
-            let (s1, s2) = halves(nc.load(sin.at((b, s, ..))));
-            for (x, out, n) in [(q, results.0, heads), (k, results.1, kv_heads)] {
-                for h in nc.range(n) {
-                    let (x1, x2) = halves(nc.load(x.at((b, h, s, ..))));
-                    let y = nc.sbuf::<T>([s.len(), d]);
-                    let (y1, y2) = halves(y);
-                    if cfg.backward {
-                        nc.tensor_tensor(y1, times(nc, x1, c1), times(nc, x2, s2), Alu::Add);
-                        nc.tensor_tensor(y2, times(nc, x2, c2), times(nc, x1, s1), Alu::Subtract);
-                    } else {
-                        nc.tensor_tensor(y1, times(nc, x1, c1), times(nc, x2, s1), Alu::Subtract);
-                        nc.tensor_tensor(y2, times(nc, x2, c2), times(nc, x1, s2), Alu::Add);
-                    }
-                    nc.store(out.at((b, h, s, ..)), y);
-                }
+        for run in runs(length, d) {
+            let table = |t: Hbm<T>| Pairs::Halves.of(nc.load(run.split(t.at((b, run.positions(), ..)), 0)));
+            let ((c1, c2), (s1, s2)) = (table(cos), table(sin));
+            let (sin, signs) = match cfg.backward {
+                true => ([s2, s1], (Alu::Add, Alu::Subtract)),
+                false => ([s1, s2], (Alu::Subtract, Alu::Add)),
+            };
+            let angles = Angles { cos: [c1, c2], sin };
+            for (x, out) in [(q, results.0), (k, results.1)] {
+                let part = |x: Hbm<T>| x.at((b, .., run.positions(), ..));
+                rotate(nc, part(x), part(out), &angles, &run, Pairs::Halves, signs);
             }
         }
     }

@@ -61,6 +61,11 @@ fn cases() -> Vec<Case> {
                 all.push(Case::dims(&dims).arg("pairs", pairs));
             }
         }
+        // Four positions to a partition, and what is left; with less than four.
+        for (heads, length, d) in [(9, 1161, 64), (1, 512, 2), (3, 257, 1030)] {
+            let dims = [("heads", heads), ("length", length), ("d", d), ("half", d / 2)];
+            all.push(Case::dims(&dims).arg("pairs", pairs));
+        }
         let back = Case::dims(&[("heads", 2), ("length", 5), ("d", 64), ("half", 32)]);
         all.push(back.arg("pairs", pairs).arg("backward", "true"));
     }
@@ -143,7 +148,9 @@ nki::contract!(PAIR_CONTRACT);
 
 fn pair_cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for (batch, heads, kv_heads, length, d) in [(1, 1, 1, 1, 2), (2, 5, 1, 46, 64), (1, 3, 3, 129, 88)] {
+    for (batch, heads, kv_heads, length, d) in
+        [(1, 1, 1, 1, 2), (2, 5, 1, 46, 64), (1, 3, 3, 129, 88), (2, 9, 2, 645, 64)]
+    {
         let dims = [("batch", batch), ("heads", heads), ("kv_heads", kv_heads), ("length", length), ("d", d)];
         all.extend(["false", "true"].map(|b| Case::dims(&dims).arg("backward", b)));
     }

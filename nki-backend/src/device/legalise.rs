@@ -264,8 +264,8 @@ fn engines(kernel: &Kernel, target: Target, data: &InstData, operands: &[Form]) 
     out
 }
 
-/// Whether every engine of the op computes the same bits: copies and fills do; of tensor_scalar, the operators that the
-/// scalar engine has, on floats (isa.md 9.3.5; 32-bit integers are exact on the vector engine alone).
+/// Whether every engine of the op computes the same bits: copies and fills do; of tensor_scalar and tensor_tensor, the operators
+/// that the other engine has, on floats (isa.md 9.3.5: 32-bit integers are exact on one engine alone).
 fn movable(data: &InstData, generation: Gen, operands: &[Form]) -> bool {
     let views = || operands.iter().filter_map(Form::view);
     // Not every engine gathers (isa.md 3.6, 9.3.8).
@@ -291,6 +291,13 @@ fn movable(data: &InstData, generation: Gen, operands: &[Form]) -> bool {
                 }
             };
             generation >= Gen::Gen3 && listed && views().all(|v| v.dtype.is_float())
+        }
+        // On floats GpSimdE computes as the vector engine does (isa.md 9.3.2, rule 4).
+        Op::TensorTensor => {
+            use AluOp::*;
+            let op = Op::TensorTensor.row().attr("op").map(|i| &data.attrs[i]);
+            matches!(op, Some(Attr::Alu(Add | Subtract | Multiply | Maximum | Minimum)))
+                && views().all(|v| v.dtype.is_float())
         }
         _ => false,
     }

@@ -210,7 +210,8 @@ impl Gen<'_> {
             next.name = None;
             set(&mut next, "imm1", Operand::None);
             attr(&mut next, "reduce_cmd", Attr::ReduceCmd(ReduceCmd::Reduce));
-            let dst = self.destination(main.parts, &main.free, DType::F32, true, &[main.tile]);
+            let sources: Vec<usize> = others.iter().map(|o| o.tile).chain([main.tile]).collect();
+            let dst = self.destination(main.parts, &main.free, DType::F32, true, &sources);
             self.emit(next, dst, top * 2.0);
         }
     }

@@ -1,7 +1,7 @@
 //! List scheduling: in estimated time, whichever unit can issue next takes its best ready item.
 
 use super::machine::{Machine, Ran, ready_after, stream_of};
-use super::{Plan, Problem, SYNC};
+use super::{Engines, Plan, Problem, SYNC};
 use crate::device::cost::Cost;
 use crate::device::depend::Kind;
 use crate::device::legalise::Template;
@@ -26,15 +26,26 @@ impl Priority {
             Priority::CriticalPath => "critical path",
         }
     }
-    fn name_with(self, split: bool, spread: bool, balance: bool) -> &'static str {
-        match (self, split, spread) {
-            (Priority::Oldest, ..) if !balance => "oldest first, first engines",
-            (Priority::CriticalPath, ..) if !balance => "critical path, first engines",
-            (_, false, true) => self.name(),
-            (Priority::Oldest, true, _) => "oldest first, level engines",
-            (Priority::CriticalPath, true, _) => "critical path, level engines",
-            (Priority::Oldest, false, false) => "oldest first, transfers from one engine",
-            (Priority::CriticalPath, false, false) => "critical path, transfers from one engine",
+    fn name_with(self, split: bool, spread: bool, engines: Engines) -> &'static str {
+        let oldest = self == Priority::Oldest;
+        match (engines, split, spread) {
+            (Engines::First, ..) if oldest => "oldest first, first engines",
+            (Engines::First, ..) => "critical path, first engines",
+            (Engines::NotForTwoTensors, true, _) if oldest => "oldest first, copies level",
+            (Engines::NotForTwoTensors, true, _) => "critical path, copies level",
+            (Engines::NotForTwoTensors, false, true) if oldest => "oldest first, copies balanced",
+            (Engines::NotForTwoTensors, false, true) => "critical path, copies balanced",
+            (Engines::NotForTwoTensors, false, false) if oldest => {
+                "oldest first, copies balanced, transfers from one engine"
+            }
+            (Engines::NotForTwoTensors, false, false) => {
+                "critical path, copies balanced, transfers from one engine"
+            }
+            (Engines::Any, false, true) => self.name(),
+            (Engines::Any, true, _) if oldest => "oldest first, level engines",
+            (Engines::Any, true, _) => "critical path, level engines",
+            (Engines::Any, false, false) if oldest => "oldest first, transfers from one engine",
+            (Engines::Any, false, false) => "critical path, transfers from one engine",
         }
     }
 }
@@ -71,7 +82,7 @@ struct Scheduler<'p, 'a> {
     machine: Machine,
     order: Vec<u32>,
     spread: bool,
-    balance: bool,
+    engines: Engines,
     /// Stream of each item that several could run, if it was decided beforehand.
     split: Option<Vec<u8>>,
 }
@@ -82,7 +93,7 @@ const CATCH_UP: f64 = 50_000.0;
 
 /// Streams for the items that several engines can run, chosen so that the engines' sums of work stay level from the start of
 /// the block on. `None` if there is nothing to choose.
-pub fn even_split(p: &Problem<'_>) -> Option<Vec<u8>> {
+pub fn even_split(p: &Problem<'_>, engines: Engines) -> Option<Vec<u8>> {
     let items = p.dependences.items.clone();
     let mut load = [0.0f64; 5];
     let mut out = Vec::with_capacity(items.len());
@@ -98,7 +109,7 @@ pub fn even_split(p: &Problem<'_>) -> Option<Vec<u8>> {
         for l in &mut load {
             *l = l.max(level);
         }
-        let streams = t.engines.iter().map(|&e| stream_of(e));
+        let streams = engines.of(t).iter().map(|&e| stream_of(e));
         let then = |s: usize| load[s] + cost.compute[s].occupancy;
         let best = streams.reduce(|a, b| if then(b) < then(a) { b } else { a }).unwrap_or(SYNC);
         chosen |= best != stream_of(t.engines[0]);
@@ -109,13 +120,13 @@ pub fn even_split(p: &Problem<'_>) -> Option<Vec<u8>> {
 }
 
 /// Schedules a block; engines that are not in `split` are chosen on the way. `spread`: several engines issue
-/// transfers. `balance`: engines are chosen at all.
+/// transfers. `engines`: among which they are chosen.
 pub fn schedule(
     p: &Problem<'_>,
     priority: Priority,
     split: Option<Vec<u8>>,
     spread: bool,
-    balance: bool,
+    engines: Engines,
 ) -> Plan {
     let items = p.dependences.items.clone();
     let n = items.len();
@@ -137,7 +148,7 @@ pub fn schedule(
         machine: Machine::new(p.costs.hops),
         order: Vec::with_capacity(n),
         spread,
-        balance,
+        engines,
         split,
     };
     for k in 0..n as u32 {
@@ -154,7 +165,7 @@ pub fn schedule(
         }
     }
     debug_assert_eq!(s.order.len(), n, "dependences point backwards, so every item becomes ready");
-    let name = priority.name_with(s.split.is_some(), spread, balance);
+    let name = priority.name_with(s.split.is_some(), spread, engines);
     Plan::new(name, items, s.order, &s.ran, s.machine.end)
 }
 
@@ -238,8 +249,7 @@ impl Scheduler<'_, '_> {
         if let Some(split) = &self.split {
             return smallvec![split[k as usize].into()];
         }
-        let engines = if self.balance { t.engines.len() } else { 1 };
-        t.engines.iter().take(engines).map(|&e| stream_of(e)).collect()
+        self.engines.of(t).iter().map(|&e| stream_of(e)).collect()
     }
 
     /// All predecessors of `k` have been issued: it becomes ready when their results are.

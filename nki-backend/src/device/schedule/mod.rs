@@ -12,7 +12,7 @@ use crate::device::expand::{Stream, writes};
 use crate::device::legalise::Template;
 use crate::device::options::{CompileOptions, Pass};
 use machine::{Machine, Ran, ready_after};
-use nki_ir::Space;
+use nki_ir::{Engine, Op, Space};
 use std::ops::Range;
 
 /// The order of one straight block.
@@ -48,6 +48,22 @@ pub struct Problem<'a> {
     pub options: &'a CompileOptions,
 }
 
+/// Which of its engines an instruction may be given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engines {
+    First,
+    /// `tensor_tensor` the first, others any.
+    NotForTwoTensors,
+    Any,
+}
+
+impl Engines {
+    fn of(self, t: &Template) -> &[Engine] {
+        let first = self == Engines::First || (self == Engines::NotForTwoTensors && t.op == Op::TensorTensor);
+        &t.engines[..if first { 1 } else { t.engines.len() }]
+    }
+}
+
 /// Blocks of up to this many items are also scheduled without spreading transfers, smaller ones without balancing engines.
 const SMALL: usize = 20_000;
 
@@ -57,10 +73,11 @@ pub fn candidates(p: &Problem<'_>) -> Vec<Plan> {
     if p.options.runs(Pass::Schedule) {
         let ways = [Priority::Oldest, Priority::CriticalPath];
         let runs = |pass| p.options.runs(pass);
-        let (spread, balance) = (runs(Pass::SpreadDma), runs(Pass::Balance));
+        let (spread, balance) =
+            (runs(Pass::SpreadDma), if runs(Pass::Balance) { Engines::Any } else { Engines::First });
         let items = p.dependences.items.len();
         plans.extend(ways.map(|way| list::schedule(p, way, None, spread, balance)));
-        let split = if balance { list::even_split(p) } else { None };
+        let split = list::even_split(p, balance);
         let several_engines = split.is_some();
         if let Some(split) = split {
             plans.extend(ways.map(|way| list::schedule(p, way, Some(split.clone()), spread, balance)));
@@ -70,7 +87,15 @@ pub fn candidates(p: &Problem<'_>) -> Vec<Plan> {
             plans.extend(ways.map(|way| list::schedule(p, way, None, false, balance)));
         }
         if several_engines && items <= SMALL / 4 {
-            plans.extend(ways.map(|way| list::schedule(p, way, None, spread, false)));
+            plans.extend(ways.map(|way| list::schedule(p, way, None, spread, Engines::First)));
+            // GpSimd slows the fast modes of the vector engine down, and results come back late.
+            let own = Engines::NotForTwoTensors;
+            for spread in if spread { vec![true, false] } else { vec![false] } {
+                plans.extend(ways.map(|way| list::schedule(p, way, None, spread, own)));
+            }
+            if let Some(split) = list::even_split(p, own) {
+                plans.extend(ways.map(|way| list::schedule(p, way, Some(split.clone()), spread, own)));
+            }
         }
     }
     let mut different: Vec<Plan> = Vec::with_capacity(plans.len());
