@@ -99,7 +99,6 @@ impl Place {
 mod tests {
     use super::*;
     use nki_ir::view::Dim;
-    use smallvec::smallvec;
 
     #[test]
     fn dimensions_merge_and_extents_hold_negative_strides() {
@@ -112,12 +111,13 @@ mod tests {
                 constant: 64,
                 terms: [(crate::program::SeqReg(0), 128)].into_iter().collect(),
             },
-            dims: smallvec![
+            dims: [
                 Dim { count: 4, stride: 64 },
                 Dim { count: 1, stride: 9 },
                 Dim { count: 8, stride: 8 },
-                Dim { count: 8, stride: 1 }
-            ],
+                Dim { count: 8, stride: 1 },
+            ]
+            .into(),
             object: None,
             dynamic: None,
         };
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(p.dims.as_slice(), [(2, 256)]);
         assert_eq!(p.hull(), (64 + 384, 64 + 384 + 512));
         assert_eq!(p.span(0, 1000, 0).base, 32 * 1000 + 448);
-        a.dims = smallvec![Dim { count: 3, stride: -5 }];
+        a.dims = [Dim { count: 3, stride: -5 }].into();
         assert_eq!(extent(&strides(&a), 2), (-20, 2));
     }
 }

@@ -166,8 +166,8 @@ impl Placement {
     }
 }
 
-/// The dimensions of an access; most have one on chip and two in HBM.
-pub type Dims = SmallVec<[Dim; 2]>;
+/// The dimensions of an access, one list for all instructions from one source.
+pub type Dims = Arc<[Dim]>;
 
 /// A physical access. SBUF and PSUM: partitions `partition .. partition + partitions`, byte `offset` within each, then
 /// `dims`. HBM: `partitions` is 1 and `offset` is the absolute address.
@@ -183,7 +183,8 @@ pub struct Access {
     pub dims: Dims,
     /// Index into [`Program::placements`] or [`Program::tensors`] (by `space`), for reports and bounds.
     pub object: Option<u32>,
-    pub dynamic: Option<DynamicAccess>,
+    /// Few have one.
+    pub dynamic: Option<Box<DynamicAccess>>,
 }
 
 /// An address component known only at run time.
@@ -219,7 +220,7 @@ pub enum MOperand {
 impl Access {
     /// Elements per partition; of columns by an index tile, those that are chosen.
     pub fn row_elements(&self) -> u64 {
-        match &self.dynamic {
+        match self.dynamic.as_deref() {
             Some(DynamicAccess::Indirect { elements, .. }) => u64::from(*elements),
             _ => self.dims.iter().fold(1u64, |n, d| n.saturating_mul(d.count.into())),
         }

@@ -35,7 +35,7 @@ fn of(all: &[Advice], kind: AdviceKind, line: u32) -> &Advice {
 /// A load of 512 columns of `x`, every `stride`-th.
 fn load(from: u64, to: i64, stride: i64) -> MInst {
     let mut x = hbm(F32, from, 128, 512, 8192);
-    x.dims[1].stride = stride;
+    std::sync::Arc::make_mut(&mut x.dims)[1].stride = stride;
     x.object = Some(0);
     dma(sbuf(F32, 128, to, 512), x, 0, DgeMode::Hwdge).signal(0, 16)
 }

@@ -133,7 +133,7 @@ fn uninitialised_reads_name_buffer_and_line() {
     if let MKind::Dma { operands, .. } = &mut stream(&mut p, Engine::Sync)[1].kind {
         for o in operands.iter_mut() {
             if let MOperand::Access(a) = o {
-                a.dims.last_mut().unwrap().count = 31;
+                std::sync::Arc::make_mut(&mut a.dims).last_mut().unwrap().count = 31;
             }
         }
     }
@@ -198,7 +198,7 @@ fn gather(mode: OobMode) -> Program {
     index.object = Some(1);
     let mut rows = hbm(F32, A, 4, 16, 16);
     rows.object = Some(0);
-    rows.dynamic = Some(DynamicAccess::Vector { index: Box::new(sbuf(I32, 4, 512, 1)), scale: 64 });
+    rows.dynamic = Some(Box::new(DynamicAccess::Vector { index: Box::new(sbuf(I32, 4, 512, 1)), scale: 64 }));
     let mut out = hbm(F32, OUT, 4, 16, 16);
     out.object = Some(2);
     let mut fetch = dma(sbuf(F32, 4, 0, 16), rows, 1, DgeMode::Swdge).wait(0, 16).signal(1, 16).at(5);

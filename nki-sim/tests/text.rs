@@ -79,14 +79,15 @@ fn everything() -> Program {
     let mut x = hbm(F32, 0, 128, 64, 64);
     x.object = Some(0);
     x.offset = affine(-5, &[(0, 4), (3, -1), (5, i64::MIN)]);
-    x.dynamic = Some(DynamicAccess::Vector { index: Box::new(sbuf(I32, 128, 0, 1)), scale: -256 });
+    x.dynamic = Some(Box::new(DynamicAccess::Vector { index: Box::new(sbuf(I32, 128, 0, 1)), scale: -256 }));
     let mut y = sbuf(F32, 64, 0, 64);
     y.partition = affine(0, &[(1, 32)]);
-    y.dynamic = Some(DynamicAccess::Register { reg: SeqReg(2), scale: 8 });
+    y.dynamic = Some(Box::new(DynamicAccess::Register { reg: SeqReg(2), scale: 8 }));
     let mut scalar = sbuf(F32, 1, 0, 1);
-    scalar.dynamic = Some(DynamicAccess::Scalar { index: Box::new(x.clone()), scale: 1 });
+    scalar.dynamic = Some(Box::new(DynamicAccess::Scalar { index: Box::new(x.clone()), scale: 1 }));
     let mut indirect = sbuf(BF16, 16, 0, 1);
-    indirect.dynamic = Some(DynamicAccess::Indirect { index: Box::new(scalar.clone()), elements: 7 });
+    indirect.dynamic =
+        Some(Box::new(DynamicAccess::Indirect { index: Box::new(scalar.clone()), elements: 7 }));
     let mut first = matmul(psum(F32, 128, 0, 64), indirect, sbuf(BF16, 128, 0, 64), false);
     if let MKind::Compute { accumulate, attrs, op, .. } = &mut first.kind {
         *accumulate = MAccumulate::UnlessFirst([(SeqReg(0), 0), (SeqReg(1), -4)].into_iter().collect());

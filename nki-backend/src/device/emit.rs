@@ -45,17 +45,17 @@ pub fn bare_operands(t: &Template) -> Vec<MOperand> {
         .collect()
 }
 
-fn dynamic(kind: IndexKind, index: Access, scale: i64) -> DynamicAccess {
+fn dynamic(kind: IndexKind, index: Access, scale: i64) -> Box<DynamicAccess> {
     let index = Box::new(index);
-    match kind {
+    Box::new(match kind {
         IndexKind::Scalar | IndexKind::Register(_) => DynamicAccess::Scalar { index, scale },
         IndexKind::Vector => DynamicAccess::Vector { index, scale },
         IndexKind::Indirect(elements) => DynamicAccess::Indirect { index, elements },
-    }
+    })
 }
 
-fn access_at(reg: SeqReg, scale: i64) -> DynamicAccess {
-    DynamicAccess::Register { reg, scale }
+fn access_at(reg: SeqReg, scale: i64) -> Box<DynamicAccess> {
+    Box::new(DynamicAccess::Register { reg, scale })
 }
 
 fn access(
@@ -63,7 +63,7 @@ fn access(
     partition: RegAffine,
     offset: RegAffine,
     object: Option<u32>,
-    dynamic: Option<DynamicAccess>,
+    dynamic: Option<Box<DynamicAccess>>,
 ) -> Access {
     Access {
         space: v.space,
@@ -71,7 +71,7 @@ fn access(
         partition,
         partitions: v.parts,
         offset,
-        dims: v.dims.iter().copied().collect(),
+        dims: v.dims.clone(),
         object,
         dynamic,
     }

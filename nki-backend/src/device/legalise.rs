@@ -8,9 +8,10 @@ use nki_ir::op::{DgeMode, Effect, TimingClass};
 use nki_ir::target::Gen;
 use nki_ir::view::{AxisSlice, Dynamic};
 use nki_ir::{
-    Affine, AluOp, Attr, Buf, Code, DType, Diagnostic, Diagnostics, Dim, Engine, Index, Inst, InstData,
-    Kernel, Loc, Op, Reg, Space, Target, View,
+    Affine, AluOp, Attr, Buf, Code, DType, Diagnostic, Diagnostics, Engine, Index, Inst, InstData, Kernel,
+    Loc, Op, Reg, Space, Target, View,
 };
+use nki_sim::program::Dims;
 use smallvec::{SmallVec, smallvec};
 
 /// A legalised instruction, before its loop variables have values.
@@ -64,7 +65,7 @@ pub struct ViewForm {
     /// In elements of `dtype`.
     pub offset: Affine,
     /// As in the view, for walks that pair elements.
-    pub dims: SmallVec<[Dim; 4]>,
+    pub dims: Dims,
     /// Bytes from `offset` to the first and behind the last byte touched.
     pub extent: (i64, i64),
     /// Every byte of `extent` is touched.
@@ -218,7 +219,7 @@ fn view_form(kernel: &Kernel, v: &View, effect: Effect, loc: Loc) -> Result<View
         parts: p.parts,
         offset: p.offset.clone(),
         dense: bytes == extent.1 - extent.0 && p.dims.iter().all(|d| d.stride != 0 || d.count == 1),
-        dims: p.dims,
+        dims: p.dims.as_slice().into(),
         extent,
         axes,
         index,

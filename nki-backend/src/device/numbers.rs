@@ -1,10 +1,17 @@
 //! Tables by numbers that the compiler makes itself, of which there are as many as items: nobody chooses them to collide.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// A table whose keys are numbers or made of numbers.
 pub type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
+
+/// A number for what is made of numbers; two things seldom have the same.
+pub fn number_of(what: &impl Hash) -> u64 {
+    let mut hasher = NumberHasher::default();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// One multiplication a number.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,11 +9,12 @@
 
 use crate::device::expand::{Block, Instance, Item, ItemAccess, NONE, Stream, writes};
 use crate::device::legalise::Template;
-use crate::device::numbers::NumberMap;
+use crate::device::numbers::{NumberMap, number_of};
 use nki_ir::kernel::BufKind;
 use nki_ir::{Kernel, Space};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 
 /// What the pass removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,13 +89,26 @@ fn pages(kernel: &Kernel, templates: &[Template], stream: &Stream) -> Vec<u32> {
             }
         }
     }
-    let mut numbers: NumberMap<(u32, Loads), u32> = NumberMap::default();
     let mut out = vec![NONE; stream.instances.len()];
-    for (i, l) in loads.into_iter().enumerate() {
-        if pure[i] && !l.is_empty() {
-            let next = numbers.len() as u32;
-            out[i] = *numbers.entry((block_of(&stream.instances[i]), l)).or_insert(next);
-        }
+    let loaded = || (0..loads.len()).filter(|&i| pure[i] && !loads[i].is_empty());
+    // The first instance of each page, by a number made from what it holds; where that is taken by another, by the next one.
+    let mut firsts: NumberMap<u64, u32> = NumberMap::default();
+    firsts.reserve(loaded().count());
+    for i in loaded() {
+        let block = block_of(&stream.instances[i]);
+        let same = |j: u32| block_of(&stream.instances[j as usize]) == block && loads[j as usize] == loads[i];
+        let next = firsts.len() as u32;
+        let mut at = number_of(&(block, &loads[i]));
+        out[i] = loop {
+            match firsts.entry(at) {
+                Entry::Vacant(e) => {
+                    e.insert(i as u32);
+                    break next;
+                }
+                Entry::Occupied(e) if same(*e.get()) => break out[*e.get() as usize],
+                Entry::Occupied(_) => at = at.wrapping_add(1),
+            }
+        };
     }
     out
 }

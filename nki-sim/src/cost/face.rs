@@ -80,5 +80,5 @@ pub(crate) fn contiguous_run(a: &Access) -> u64 {
 
 /// Whether an access needs the element index of a tile (software descriptors only).
 pub(crate) fn is_indexed(a: &Access) -> bool {
-    matches!(a.dynamic, Some(DynamicAccess::Vector { .. }))
+    matches!(a.dynamic.as_deref(), Some(DynamicAccess::Vector { .. }))
 }

@@ -59,7 +59,7 @@ impl Data<'_> {
             MOperand::Access(a) => a,
         };
         let mut place = Place::new(a, regs);
-        let (index, scale) = match &a.dynamic {
+        let (index, scale) = match a.dynamic.as_deref() {
             None => (0, 0),
             Some(DynamicAccess::Register { reg, scale }) => (regs.get(*reg), *scale),
             Some(DynamicAccess::Scalar { index, scale }) => {

@@ -79,7 +79,7 @@ fn accesses(inst: &MInst) -> SmallVec<[(&Access, Effect, usize); 6]> {
 
 fn index(a: &Access) -> Option<&Access> {
     use crate::program::DynamicAccess::*;
-    match a.dynamic.as_ref()? {
+    match a.dynamic.as_deref()? {
         Register { .. } => None,
         Scalar { index, .. } | Vector { index, .. } | Indirect { index, .. } => Some(index),
     }
@@ -123,7 +123,7 @@ impl<'a> Tracker<'a> {
             })
         };
         let mut shape = |a: &Access, effect: Effect| {
-            let actual = match a.dynamic {
+            let actual = match a.dynamic.as_deref() {
                 Some(DynamicAccess::Vector { .. }) => {
                     let row = Access { dims: a.dims.iter().skip(1).copied().collect(), ..a.clone() };
                     strides(&row)

@@ -19,6 +19,7 @@ use nki_ir::loc::SourceLoc;
 use nki_ir::target::PARTITIONS;
 use nki_ir::{DType, Engine, op::TimingClass};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is wasteful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -366,7 +367,7 @@ impl Search<'_> {
                     a.dtype = DType::BF16;
                 }
                 AdviceKind::Partitions => {
-                    if let Some(d) = a.dims.last_mut().filter(|d| d.count > 1) {
+                    if let Some(d) = Arc::make_mut(&mut a.dims).last_mut().filter(|d| d.count > 1) {
                         d.count =
                             (u64::from(d.count) * u64::from(used)).div_ceil(u64::from(PARTITIONS)) as u32;
                     }

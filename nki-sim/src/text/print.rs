@@ -229,14 +229,14 @@ impl<'a> Printer<'a> {
         } else {
             put!(self.out, "{} +: {}, {}", affine(&a.partition), a.partitions, affine(&a.offset));
         }
-        for d in &a.dims {
+        for d in a.dims.iter() {
             put!(self.out, ", [{}, {}]", d.stride, d.count);
         }
         self.out.push(')');
         if let Some(o) = a.object {
             put!(self.out, " of {o}");
         }
-        match &a.dynamic {
+        match a.dynamic.as_deref() {
             None => {}
             Some(DynamicAccess::Register { reg, scale }) => {
                 put!(self.out, " .register(r{} * {scale})", reg.0)

@@ -2,7 +2,7 @@
 
 use super::base::{Base, Parse};
 use super::{MAX_LIST, MAX_RANK};
-use crate::program::{Access, Dims, DynamicAccess, MBound, MOperand, RegAffine, SeqReg, Terms};
+use crate::program::{Access, DynamicAccess, MBound, MOperand, RegAffine, SeqReg, Terms};
 use nki_ir::diag::Code;
 use nki_ir::entity::Var;
 use nki_ir::kernel::{Accumulate, Attr, Space};
@@ -177,7 +177,7 @@ impl Base<'_> {
         } else {
             return self.unexpected("`+:` and the number of partitions");
         };
-        let mut dims = Dims::new();
+        let mut dims = Vec::new();
         while self.eat(",") {
             if dims.len() >= MAX_RANK {
                 return self.fail(self.token.pos, Code::Limit, format!("more than {MAX_RANK} dimensions"));
@@ -191,7 +191,9 @@ impl Base<'_> {
         }
         self.punct(")")?;
         let object = if self.eat_word("of") { Some(self.int("an index")?) } else { None };
-        let dynamic = if self.is(".") && !self.token.first { Some(self.dynamic(nest)?) } else { None };
+        let dynamic =
+            if self.is(".") && !self.token.first { Some(Box::new(self.dynamic(nest)?)) } else { None };
+        let dims = dims.into();
         Ok(Access { space, dtype, partition, partitions, offset, dims, object, dynamic })
     }
 

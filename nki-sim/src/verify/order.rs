@@ -63,7 +63,7 @@ impl Prover<'_> {
     /// A place that moves with an unknown register can only be checked while running.
     fn known_places(&self, stream: usize, kind: &MKind) -> bool {
         let fixed = |a: &Access| {
-            let dynamic = match &a.dynamic {
+            let dynamic = match a.dynamic.as_deref() {
                 Some(DynamicAccess::Register { .. }) | None => None,
                 Some(
                     DynamicAccess::Scalar { index, .. }

@@ -58,7 +58,7 @@ pub(super) fn access(c: &mut Checker, name: &str, a: &Access, writes: bool, engi
 }
 
 fn dynamic(c: &mut Checker, name: &str, a: &Access, engine: bool) {
-    let Some(d) = &a.dynamic else { return };
+    let Some(d) = a.dynamic.as_deref() else { return };
     let index = match d {
         DynamicAccess::Register { reg, .. } => return form::register(c, *reg),
         DynamicAccess::Scalar { index, .. } => index,
@@ -99,7 +99,7 @@ fn pattern(c: &mut Checker, name: &str, a: &Access) {
             Diagnostic::error(Code::AccessPattern, format!("`{name}` has {} free dimensions", dims.len()));
         return c.report(d.note("an engine walks at most 4 (isa.md 3.2)"));
     }
-    for d in &a.dims {
+    for d in a.dims.iter() {
         let fits = d.count <= u32::from(u16::MAX) && i16::try_from(d.stride).is_ok();
         // A dimension that merges with its neighbour or has one element is not encoded.
         if !fits && d.count != 1 && dims.len() > 1 {

@@ -101,6 +101,7 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
     let chains = reduce_chains(program, items.clone());
     let mut out = Dependences { items: items.clone(), offsets: vec![0], edges: Vec::new() };
     let mut found: Vec<Edge> = Vec::new();
+    let mut prints: Vec<(Footprint, bool, Space)> = Vec::new();
     let mut last_in_group = (NONE, NONE);
     // What a schedule orders: the last item that wrote each buffer that others come after.
     let ordered = program.kernel.bufs.values().any(|b| b.after.is_some());
@@ -115,28 +116,23 @@ pub fn dependences(program: &Program<'_>, items: Range<u32>) -> Dependences {
         for (n, (v, a)) in t.views().zip(accesses).enumerate() {
             let (read, write) = (reads(v, item), writes(v));
             match v.space {
-                Space::Hbm => hbm.look(program, i, v, *a, write, &mut found),
+                Space::Hbm => hbm.look(program, (i, n as u8), v, *a, write, &mut found),
                 space => {
                     let print = on_chip(program, i, v, *a, n as u8);
                     let (cells, size) = memory(&mut sbuf, &mut psum, space);
                     for c in print.cells(size) {
                         look(program, &cells[c], &print, read, write, t, &mut found);
                     }
+                    prints.push((print, write, space));
                 }
             }
         }
-        for (n, (v, a)) in t.views().zip(accesses).enumerate() {
-            let write = writes(v);
-            match v.space {
-                Space::Hbm => hbm.enter(program, i, v, *a, write),
-                space => {
-                    let print = on_chip(program, i, v, *a, n as u8);
-                    let (cells, size) = memory(&mut sbuf, &mut psum, space);
-                    for c in print.cells(size) {
-                        let bounds = (c as i64 * i64::from(size), (c as i64 + 1) * i64::from(size));
-                        enter(&mut cells[c], Entry { item: i, print }, write, bounds);
-                    }
-                }
+        hbm.enter_seen();
+        for (print, write, space) in prints.drain(..) {
+            let (cells, size) = memory(&mut sbuf, &mut psum, space);
+            for c in print.cells(size) {
+                let bounds = (c as i64 * i64::from(size), (c as i64 + 1) * i64::from(size));
+                enter(&mut cells[c], Entry { item: i, print }, write, bounds);
             }
         }
         chains.edges_of(i, &mut found);
