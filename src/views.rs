@@ -507,7 +507,9 @@ fn rearrange(v: &mut Strided, pattern: &str, sizes: &[(&str, usize)]) -> Result<
     // Split from the last dimension on, so that earlier positions stay.
     for (axis, names) in from.iter().enumerate().rev() {
         let known = |n: &str| sizes.iter().find(|s| s.0 == n).map(|s| s.1);
-        let product: usize = names.iter().filter_map(|n| known(n)).product();
+        // A product that no shape has counts as 0.
+        let product =
+            names.iter().filter_map(|n| known(n)).fold(1usize, |n, k| n.checked_mul(k).unwrap_or(0));
         let open = names.iter().filter(|n| known(n).is_none()).count();
         let total = shape[axis] as usize;
         if open > 1 || product == 0 || !total.is_multiple_of(product) || (open == 0 && product != total) {

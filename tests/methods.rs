@@ -326,3 +326,34 @@ fn every_public_method_has_a_caller() {
     missing.dedup();
     assert!(missing.is_empty(), "nobody calls {missing:?}");
 }
+
+#[nki::kernel]
+fn filled(nc: Nc, rows: usize, columns: usize) -> (Hbm<i16>, Hbm<f32>) {
+    (nc.hbm_full([rows, columns], -3.0), nc.hbm_full([rows * columns], 0.5))
+}
+
+#[test]
+fn tensors_in_device_memory_are_filled_to_the_last_element() {
+    // One element; less than a row; whole rows; a ragged rest behind whole blocks.
+    for (rows, columns) in [(1, 1), (7, 73), (128, 512), (331, 1999)] {
+        let n = rows * columns;
+        let want = [vec![-3.0; n], vec![0.5; n]];
+        all_modes(Target::Trn2, &want, |m, t| filled::specialize(rows, columns).run(m, t).unwrap());
+    }
+}
+
+#[nki::kernel]
+fn every_one(nc: Nc, x: Hbm<f32>, column: Hbm<f32>) -> (Hbm<f32>, Hbm<f32>) {
+    let outs = (nc.hbm([3, 1]), nc.hbm([3, 1]));
+    nc.store(outs.0, nc.load(x).all());
+    nc.store(outs.1, nc.load(column).all());
+    outs
+}
+
+#[test]
+fn all_is_0_or_1_even_of_a_single_element() {
+    let x = Tensor::from_f32(&[3, 2], &[5.0, 3.0, 0.0, 7.0, -2.0, 0.5]).unwrap();
+    let column = Tensor::from_f32(&[3, 1], &[5.0, 0.0, -2.0]).unwrap();
+    let want = [vec![1.0, 0.0, 1.0], vec![1.0, 0.0, 1.0]];
+    all_modes(Target::Trn1, &want, |m, t| every_one::specialize(&x, &column).run(m, t).unwrap());
+}

@@ -99,10 +99,16 @@ fn check(id: &str, rule: Option<&rules::Rule>) -> Value {
     }
 }
 
-/// What an operand may be at most: `null` for transfers, whose tensors are limited by their memories alone.
+/// What an operand may be at most: `null` for transfers, whose tensors are limited by their memories alone. A matmul's result
+/// on trn3 takes all of PSUM (isa.md 9.1.1 check 3).
 fn limits(row: &OpRow) -> Value {
     match row.engines[0].0 {
         Engine::Dma | Engine::Sync => Value::Null,
+        Engine::Tensor if row.timing == nki_ir::op::TimingClass::Matmul => json!({
+            "partitions": PARTITIONS,
+            "free_dimensions": 4,
+            "elements_per_partition": { "sbuf": 65536, "psum": 4096, "psum_bfloat16_trn3": 8192 },
+        }),
         _ => json!({
             "partitions": PARTITIONS,
             "free_dimensions": 4,

@@ -144,6 +144,34 @@ impl Nc {
         self.memset(tile, value);
         tile
     }
+    /// A fresh tensor in HBM filled with `value`, which an integer dtype must represent exactly: NKI's `full`, `zeros` and `ones`
+    /// of an HBM buffer. A tile is filled once and copied as often as the tensor needs.
+    #[track_caller]
+    pub fn hbm_full<T: Elem>(self, shape: impl AsRef<[usize]>, value: f64) -> Hbm<T> {
+        /// Elements of a row that make a transfer worth its fixed cost, and those that fit beside other tiles.
+        const ROW: std::ops::RangeInclusive<usize> = 512..=4096;
+        let place = Location::caller();
+        let out: Hbm<T> = self.alloc("full", shape.as_ref(), place);
+        // No elements, or more than addresses have: reported where the tensor is allocated.
+        let elements = shape.as_ref().iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        let Some(n) = elements.filter(|n| *n > 0) else { return out };
+        let row = n.div_ceil(128).clamp(*ROW.start(), *ROW.end()).min(n);
+        let rows = (n / row).min(128);
+        let tile: Tile<T> = self.alloc("full", &[rows, row], place);
+        self.memset(tile, value);
+        let flat = out.reshape([1, n]);
+        for block in self.tiles(n, rows * row) {
+            let part = flat.at((.., block));
+            let whole = block.len() / row * row;
+            if whole > 0 {
+                self.dma_copy(part.at((.., 0..whole)), tile.at((0..whole / row, ..)));
+            }
+            if block.len() > whole {
+                self.dma_copy(part.at((.., whole..block.len())), tile.at((0..1, 0..block.len() - whole)));
+            }
+        }
+        out
+    }
     /// A fresh SBUF tile of zeros.
     #[track_caller]
     pub fn zeros<T: Elem>(self, shape: impl AsRef<[usize]>) -> Tile<T> {

@@ -14,6 +14,10 @@ impl Recorder<'_> {
     pub(crate) fn reduce(&mut self, stem: &str, op: AluOp, v: Value, dtype: DType, negate: bool) -> Value {
         let shape = self.shape(v);
         let out = self.tile(stem, dtype, &[shape[0], 1]);
+        if op == AluOp::LogicalAnd && self.row(v) == 1 {
+            // A reduction gives a single element as it is, which need not be 0 or 1 (isa.md 9.3.1).
+            return self.tensor_scalar(AluOp::NotEqual, v, Operand::Imm(0.0), false, dtype, Some(out));
+        }
         let axes = (1..shape.len() as i64).collect();
         self.inst(Op::TensorReduce, &[out, v])
             .attr("op", Attr::Alu(op))

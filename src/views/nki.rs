@@ -79,12 +79,14 @@ impl<T: Elem, M: Memory> Tensor<T, M> {
     pub fn reshape_dim(self, dim: usize, sizes: &[isize]) -> Tensor<T, M> {
         self.viewed(Location::caller(), |v| {
             v.axis(dim, false)?;
-            let known: usize = sizes.iter().filter_map(|&n| usize::try_from(n).ok()).product();
+            let sized = sizes.iter().filter_map(|&n| usize::try_from(n).ok());
+            // A product that no shape has counts as 0.
+            let known = sized.fold(1usize, |n, k| n.checked_mul(k).unwrap_or(0));
             let open = sizes.iter().filter(|n| **n < 0).count();
             let total = v.dims[dim].count as usize;
-            if open > 1 || known == 0 {
+            if open > 1 || known == 0 || sizes.iter().any(|n| *n < -1) {
                 let message = format!("dimension {dim} of size {total} is split into {sizes:?}");
-                return Err((Code::Shape, message, "leave at most one size open"));
+                return Err((Code::Shape, message, "leave at most one size open, as -1"));
             }
             let sizes: Vec<usize> =
                 sizes.iter().map(|&n| usize::try_from(n).unwrap_or(total / known)).collect();

@@ -111,7 +111,8 @@ kernel @k(
         Code::AccessPattern,
         "An engine cannot express this access pattern",
         "An engine walks a partition with at most 4 nested [stride, count] pairs, strides that fit 16 bits and counts up to
-65535, and at most 65536 elements in SBUF or 4096 in PSUM. Dimensions that continue each other count as one.",
+65535, and at most 65536 elements in SBUF or 4096 in PSUM (of which a matmul on trn3 fills all). Dimensions that continue each other
+count as one; 65536 elements in a row as two.",
         r#"nki-ir 1
 
 kernel @k() {

@@ -197,6 +197,9 @@ impl Machine {
             let text = sem::text_of(&inst.attrs).to_string();
             print::emit(Printed { text, at: kernel.locs.resolve(inst.loc), tensor });
         }
+        if let Some(outside) = self.state.outside.take() {
+            self.warn(kernel, inst.loc, outside.warning(inst.op));
+        }
         for (spec, arg) in row.operands.iter().zip(args) {
             if spec.effect != Effect::Read {
                 let _ = self.each_span(spec.kind, arg, |m, span| {

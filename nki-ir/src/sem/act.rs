@@ -60,3 +60,39 @@ pub fn row_function(f: ActFn) -> Option<Activation> {
         ActFn::SiluDx => Activation::SiluDx,
     })
 }
+
+/// Where the hardware's approximation of `f` holds (isa.md section 5); `None` if everywhere. Elsewhere we give the exact function,
+/// hardware does not.
+pub fn valid_range(f: ActFn) -> Option<Range> {
+    use std::f32::consts::{FRAC_PI_2, PI};
+    let power = |n: i32| f32::from_bits(((n + 127) as u32) << 23);
+    let (least, most, signed, text) = match f {
+        ActFn::Log => (power(-64), power(64), false, "[2^-64, 2^64]"),
+        ActFn::Sqrt => (power(-116), power(118), false, "[2^-116, 2^118]"),
+        ActFn::Rsqrt => (power(-87), power(97), false, "[2^-87, 2^97]"),
+        ActFn::Reciprocal => (power(-42), power(42), true, "±[2^-42, 2^42]"),
+        ActFn::Sin => (0.0, PI, true, "[-pi, pi]"),
+        ActFn::Arctan => (0.0, FRAC_PI_2, true, "[-pi/2, pi/2]"),
+        _ => return None,
+    };
+    Some(Range { least, most, signed, text })
+}
+
+/// See [`valid_range`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    least: f32,
+    most: f32,
+    /// Holds for negative numbers too.
+    signed: bool,
+    /// In words.
+    pub text: &'static str,
+}
+
+impl Range {
+    /// Whether `x` is in it. NaN gives NaN everywhere and counts as inside.
+    pub fn contains(&self, x: f32) -> bool {
+        let x = if self.signed { x.abs() } else { x };
+        x.is_nan() || (self.least..=self.most).contains(&x)
+    }
+}

@@ -24,7 +24,7 @@ pub use ops::register_value;
 pub use ops::{MAX_SOURCES, SOURCES, lane};
 pub use random::Random;
 pub use span::{Memory, Span};
-pub use state::{LANES, Registers, Rounding, State, identity, salt};
+pub use state::{LANES, Outside, Registers, Rounding, State, identity, salt};
 
 use crate::diag::Code;
 use crate::kernel::Attr;

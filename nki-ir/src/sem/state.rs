@@ -1,7 +1,8 @@
 //! What an instruction reads and writes besides its operands: reduce registers, random numbers and the rounding mode.
 
 use super::random::Random;
-use crate::op::{AluOp, Engine};
+use crate::diag::{Code, Diagnostic};
+use crate::op::{ActFn, AluOp, Engine, Op};
 use crate::target::PARTITIONS;
 use crate::tensor::Tensor;
 
@@ -50,6 +51,28 @@ pub struct State {
     pub printed: Option<Tensor>,
     /// Verify what a matmul claims about its operands: 0/1 content, identity matrices (isa.md 9.1.1).
     pub check_claims: bool,
+    /// The first argument of an activation outside the function's valid range: executors take it from here.
+    pub outside: Option<Outside>,
+}
+
+/// An argument outside what hardware approximates (isa.md section 5).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outside {
+    pub function: ActFn,
+    pub argument: f32,
+    /// In words.
+    pub range: &'static str,
+}
+
+impl Outside {
+    /// What to tell the author of the instruction.
+    pub fn warning(self, op: Op) -> Diagnostic {
+        let Outside { function, argument, range } = self;
+        let message = format!("{op}: {function} of {argument:?}, which is outside {range}");
+        Diagnostic::warning(Code::Parameter, message)
+            .note("there the result is exact here and invalid on hardware (isa.md section 5)")
+            .help("bring the argument into the range, or compute with the vector engine")
+    }
 }
 
 impl State {

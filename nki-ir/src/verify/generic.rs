@@ -240,14 +240,24 @@ pub fn start_outside(cx: &Cx, arg: &Arg, legal: impl Fn(u32) -> bool) -> Option<
 
 /// G4 and 3.2: what an engine's access pattern can express.
 fn pattern(cx: &Cx, arg: &Arg) {
-    let limit = if arg.space() == Space::Psum { 4096 } else { 65536 };
+    let limit = match arg.space() {
+        // A result of the third generation's tensor engine takes all of PSUM (isa.md 9.1.1 check 3).
+        Space::Psum if cx.engine == Engine::Tensor => {
+            cx.target.moving_fmax(arg.dtype().bytes()).max(4096).into()
+        }
+        Space::Psum => 4096,
+        _ => 65536,
+    };
     if arg.n > limit {
         let message = format!("{} has {} elements per partition, the limit is {limit}", arg.name(), arg.n);
         cx.fail_arg(&rules::ELEMENTS, arg, message).help("split the free axis into smaller tiles");
         return;
     }
+    // Counts have 16 bits: a run of 65536, the longest there is, takes two pairs, the outer one over every second element.
+    let pairs = |d: &crate::view::Dim| if d.count > 65535 { 2 } else { 1 };
     let expressible = |dims: &[crate::view::Dim]| {
-        dims.len() <= 4 && dims.iter().all(|d| d.count <= 65535 && i16::try_from(d.stride).is_ok())
+        let steps = |d: &crate::view::Dim| d.stride.saturating_mul(pairs(d) as i64);
+        dims.iter().map(pairs).sum::<usize>() <= 4 && dims.iter().all(|d| i16::try_from(steps(d)).is_ok())
     };
     if !expressible(&arg.pattern.merged()) && !expressible(&arg.pattern.dims) {
         let dims: Vec<String> =

@@ -109,6 +109,17 @@ fn main_input<'c, 'k>(cx: &'c Cx<'k>) -> Option<&'c Arg<'k>> {
 }
 
 fn matmul(cx: &Cx, arg: &Arg, index: &View) {
+    // Of MX operands the tile comes with the data: scales add nothing to the report.
+    let scale = arg.spec.kind == crate::op::OperandKind::Scales;
+    let tiled = cx.ints("tile_position").iter().any(|x| *x != 0);
+    if tiled && !scale {
+        let message = format!(
+            "{} is gathered or scattered at tile_position {:?}",
+            arg.name(),
+            cx.ints("tile_position")
+        );
+        cx.fail_arg(&rules::IND_MATMUL, arg, message).help("use the whole array from (0, 0)");
+    }
     if arg.is_dst() {
         if cx.accumulate() == Some(&Accumulate::Auto) {
             cx.fail_arg(&rules::IND_ACCUMULATE, arg, format!("{} is scattered", arg.name()))
@@ -138,10 +149,9 @@ fn matmul(cx: &Cx, arg: &Arg, index: &View) {
     }
     let d = arg.dtype();
     let narrow = matches!(d, DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 | DType::F8E4M3FN);
-    let tiled = cx.ints("tile_position").iter().any(|x| *x != 0);
     let transposes = cx.flag("is_transpose") && arg.spec.name == "moving";
-    if !narrow || tiled || transposes {
+    if !narrow || transposes {
         cx.fail_arg(&rules::IND_MATMUL, arg, format!("{} is {}, gathered", arg.name(), arg.ty()))
-            .help("convert it to bfloat16, and use the whole array from (0, 0)");
+            .help("convert it to bfloat16; of a transpose, gather the stationary operand");
     }
 }

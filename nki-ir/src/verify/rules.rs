@@ -86,7 +86,8 @@ rules! {
     UNINITIALIZED = "G20", Uninitialized, "storage holds undefined data until an instruction or DMA writes it";
 
     // Memory and dynamic addressing.
-    ELEMENTS = "3.2/3", AccessPattern, "an engine operand has at most 65536 elements per partition in SBUF and 4096 in PSUM";
+    ELEMENTS = "3.2/3", AccessPattern,
+        "an engine operand has at most 65536 elements per partition in SBUF and 4096 in PSUM (a matmul on trn3: all of PSUM)";
     PSUM_ADDRESS = "3.3/4", PsumBank, "a placed PSUM tile starts at a bank boundary (a multiple of 2048 bytes)";
     ADDRESS = "3.4/2", OutOfBounds, "a placed tile lies inside its memory";
     INPUT_WRITE = "3.4/3", ReadOnly, "arguments are read-only unless the kernel declares them as inout";

@@ -100,9 +100,7 @@ pub fn tensor_scalar(cx: &Cx) {
         cx.fail(&rules::UNARY_PLACE, format!("op1 is {op1}"))
             .help(format!("run {op1} as op0 of an instruction of its own"));
     }
-    if !op0.is_unary() && !cx.has("operand0") {
-        cx.fail(&rules::TS_OPERAND, format!("op0 is {op0}, but operand0 is missing")).help("give operand0");
-    }
+    first_operand(cx, op0);
     let needs = op1 != AluOp::Bypass && !op1.is_unary();
     if needs != cx.has("operand1") && !op1.is_unary() {
         let (message, help) = if needs {
@@ -113,6 +111,13 @@ pub fn tensor_scalar(cx: &Cx) {
         cx.fail_on(&rules::TS_OPERAND, "operand1", message).help(help);
     }
     tensor_scalar_engine(cx, op0, op1);
+}
+
+/// An operator with two operands has the second one.
+fn first_operand(cx: &Cx, op0: AluOp) {
+    if !op0.is_unary() && !cx.has("operand0") {
+        cx.fail(&rules::TS_OPERAND, format!("op0 is {op0}, but operand0 is missing")).help("give operand0");
+    }
 }
 
 /// Checks 3 and 5, as far as they concern the engine.
@@ -155,6 +160,7 @@ pub fn tensor_scalar_reduce(cx: &Cx) {
         cx.fail(&rules::TSR_OP0, format!("op0 is {op0}")).help("use tensor_scalar and tensor_reduce");
     } else {
         on_vector(cx, "op0");
+        first_operand(cx, op0);
     }
     if !matches!(reduce, AluOp::Add | AluOp::Multiply | AluOp::Maximum | AluOp::Minimum) {
         cx.fail(&rules::TSR_OP, format!("reduce_op is {reduce}")).help("reduce with tensor_reduce");

@@ -264,6 +264,11 @@ impl<'a> Data<'a> {
             let at = self.flat.header.locs.resolve(self.flat.loc(inst));
             print::emit(Printed { text: text_of(attrs).to_string(), at, tensor });
         }
+        if let Some(outside) = self.state.outside.take()
+            && self.reported.insert(inst)
+        {
+            self.warnings.push(outside.warning(op).at(&self.flat.header.locs, self.flat.loc(inst)));
+        }
         let matmul = op.row().timing == TimingClass::Matmul;
         for (spec, arg) in specs.iter().zip(&resolved.args) {
             match arg {

@@ -92,6 +92,26 @@ fn unwritten_storage_is_reported_with_names_and_places() {
 }
 
 #[test]
+fn arguments_outside_a_functions_range_are_reported_once_and_still_computed() {
+    let logarithms = |inputs: &[f32]| {
+        let kernel = around(&[1, inputs.len() as u32], |r, b, a| {
+            let operands = [b, a, Operand::Imm(0.0), Operand::Imm(2.0)];
+            r.inst(Op::Activation, &operands, &[("op", Attr::Act(ActFn::Log))]);
+        });
+        let input = Tensor::from_f32(&[1, inputs.len()], inputs).expect("as many as the shape");
+        run_with(&kernel.b.finish(), &[input], &InterpOptions::default()).expect("a warning only")
+    };
+    // The limit is 2^64 after the scale of 2, and NaN is no argument.
+    let (least, most) = (2f32.powi(-65), 2f32.powi(63));
+    assert!(logarithms(&[least, most, f32::NAN]).warnings.is_empty());
+    let out = logarithms(&[1.0, 2.0 * most, 0.0]);
+    let texts: Vec<_> = out.warnings.iter().map(|w| w.message.as_str()).collect();
+    assert_eq!(texts, ["activation: log of 3.689349e19, which is outside [2^-64, 2^64]"]);
+    let values = floats(&out.outputs[0]);
+    assert!((values[1] - 65.0 * std::f32::consts::LN_2).abs() < 1e-4 && values[2] == f32::NEG_INFINITY);
+}
+
+#[test]
 fn a_turn_starts_with_fresh_storage() {
     // Each turn writes its own column of a tile that the body allocates, and reads column 0.
     let kernel = |fresh: bool| {

@@ -82,7 +82,7 @@ pub(super) const ROWS: &[OpRow] = &[
         operands: &[
             dst(SP, Tile),
             src("data", SP, Tile),
-            src("operand0", SP, ScalarOrVec),
+            opt("operand0", SP, ScalarOrVec),
             out("reduce_res", SP, Vec),
             opt("reduce_init", SP, ScalarOrVec),
         ],

@@ -3,6 +3,7 @@
 use super::super::alu::{Other, apply_row};
 use super::super::exec::{Exec, Scalars};
 use super::super::scratch::scratch;
+use super::super::state::Outside;
 use super::super::{Arg, Fault, act, fault};
 use super::reduce::{Accumulator, readout};
 use crate::diag::Code;
@@ -40,10 +41,34 @@ fn summed_activation(e: &mut Exec, cmd: ReduceCmd, reduce_op: AluOp) -> Result<(
         return fault(Code::Operator, format!("reduce_op {reduce_op}"));
     }
     let mut sum = Accumulator::begin(cmd, reduce_op);
+    let mut watch = Watch::new(func);
     sum.rows(e, [dst, data], Scalars::Absent, |e, p, row| {
-        act::apply_affine(func, row, [e.scalar(scale, p, 1.0), e.scalar(bias, p, 0.0)]);
+        let (scale, bias) = (e.scalar(scale, p, 1.0), e.scalar(bias, p, 0.0));
+        watch.look(row, |x| x * scale + bias);
+        act::apply_affine(func, row, [scale, bias]);
     })?;
+    e.state.outside = watch.found;
     readout(e, reduce_res, false)
+}
+
+/// Looks for an argument outside the function's valid range.
+struct Watch {
+    function: ActFn,
+    range: Option<act::Range>,
+    found: Option<Outside>,
+}
+
+impl Watch {
+    fn new(function: ActFn) -> Watch {
+        Watch { function, range: act::valid_range(function), found: None }
+    }
+    fn look(&mut self, row: &[f32], argument: impl Fn(f32) -> f32) {
+        if let (Some(range), None) = (self.range, self.found) {
+            let outside = row.iter().map(|x| argument(*x)).find(|x| !range.contains(*x));
+            let function = self.function;
+            self.found = outside.map(|argument| Outside { function, argument, range: range.text });
+        }
+    }
 }
 
 fn without_load(cmd: ReduceCmd) -> Result<(), Fault> {
@@ -75,6 +100,7 @@ pub(super) fn activate2(e: &mut Exec) -> Result<(), Fault> {
         op => return fault(Code::Operator, format!("reduce_op {op}")),
     };
     let mut reduction = Accumulator::begin(cmd, reduce_op);
+    let mut watch = Watch::new(func);
     let mut row = scratch(dst.row_elements());
     for p in 0..dst.parts {
         e.load(data, p, &mut row);
@@ -83,9 +109,11 @@ pub(super) fn activate2(e: &mut Exec) -> Result<(), Fault> {
                 apply_row(ops[i], &mut row, Other::Scalar(e.scalar(imms[i], p, 0.0)), reversed[i]);
             }
         }
+        watch.look(&row, |x| x);
         act::apply_row(func, &mut row, e.scalar(slope, p, 0.0));
         reduction.row(e, p, 0.0, &row)?;
         e.store(dst, p, &row);
     }
+    e.state.outside = watch.found;
     readout(e, reduce_res, false)
 }
