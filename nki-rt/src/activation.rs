@@ -1,5 +1,6 @@
 //! Activation functions on rows (isa.md 5).
 
+use crate::codec::canonical;
 use crate::math;
 use crate::simd::{MAX_LANES, Simd};
 use crate::tier::{Kernel, Tier};
@@ -14,7 +15,7 @@ macro_rules! activations {
         /// A function that the scalar engine applies to each element.
         ///
         /// Each is within [`Activation::max_ulp`] of the real function at the f32 argument, in the tails and for
-        /// subnormal results too, and has the same bits on every tier. NaN gives NaN. Where a formula would give NaN
+        /// subnormal results too, and has the same bits on every tier. NaN gives the canonical NaN. Where a formula would give NaN
         /// at an infinity, the value is the limit: `Silu` of minus infinity is -0.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Activation { $( $(#[$doc])* $variant, )* }
@@ -84,7 +85,7 @@ activations! {
     /// `1 / x`
     Reciprocal "reciprocal" 0.5 = |s, x| s.div(s.splat(1.0), x);
     /// `1 / (1 + e^-x)`
-    Sigmoid "sigmoid" 0.51 = |s, x| math::sigmoid(s, x);
+    Sigmoid "sigmoid" 2.0 = |s, x| math::sigmoid(s, x);
     /// hyperbolic tangent
     Tanh "tanh" 1.4 = |s, x| math::tanh(s, x);
     /// sine, of any argument
@@ -100,17 +101,17 @@ activations! {
     /// `x tanh(softplus(x))`
     Mish "mish" 0.51 = |s, x| math::mish(s, x);
     /// `0.5 x (1 + erf(x / sqrt 2))`
-    Gelu "gelu" 0.51 = |s, x| math::gelu(s, x);
+    Gelu "gelu" 2.0 = |s, x| math::gelu(s, x);
     /// derivative of `Gelu`
     GeluDx "gelu_dx" 0.51 = |s, x| math::gelu_dx(s, x);
     /// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`
-    GeluTanh "gelu_apprx_tanh" 0.51 = |s, x| math::gelu_tanh(s, x);
+    GeluTanh "gelu_apprx_tanh" 2.0 = |s, x| math::gelu_tanh(s, x);
     /// `x sigmoid(1.702 x)`
     GeluSigmoid "gelu_apprx_sigmoid" 0.51 = |s, x| math::gelu_sigmoid(s, x);
     /// derivative of `GeluSigmoid`
     GeluSigmoidDx "gelu_apprx_sigmoid_dx" 0.51 = |s, x| math::gelu_sigmoid_dx(s, x);
     /// `x sigmoid(x)`
-    Silu "silu" 0.51 = |s, x| math::silu(s, x);
+    Silu "silu" 2.0 = |s, x| math::silu(s, x);
     /// derivative of `Silu`
     SiluDx "silu_dx" 0.51 = |s, x| math::silu_dx(s, x);
 }
@@ -232,7 +233,10 @@ fn map_row<S: Simd, L: LaneFn>(s: S, from: *const f32, to: *mut f32, len: usize,
         let mut i = 0;
         while i < end {
             // SAFETY: `end` elements, a multiple of LANES, exist at both addresses: in the rows, or in `rest`.
-            unsafe { s.store(target.wrapping_add(i), function.apply(s, s.load(source.wrapping_add(i)))) }
+            unsafe {
+                let y = function.apply(s, s.load(source.wrapping_add(i)));
+                s.store(target.wrapping_add(i), canonical(s, y));
+            }
             i += S::LANES;
         }
         if whole == len {

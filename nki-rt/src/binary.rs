@@ -1,5 +1,6 @@
 //! Operations of two numbers on rows (isa.md 4).
 
+use crate::codec::canonical;
 use crate::math;
 use crate::simd::{MAX_LANES, Simd};
 use crate::tier::{Kernel, Tier};
@@ -11,7 +12,8 @@ pub(crate) trait LaneOp: Copy {
 
 macro_rules! operations {
     ($( $(#[$doc:meta])* $variant:ident $name:literal = |$s:ident, $a:ident, $b:ident| $body:expr; )*) => {
-        /// An operation of two f32 numbers, one rounding. Comparisons and logical operations give 1 or 0.
+        /// An operation of two f32 numbers, one rounding; a NaN is the canonical one. Comparisons and logical operations give 1
+        /// or 0.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Binary { $( $(#[$doc])* $variant, )* }
 
@@ -264,12 +266,13 @@ impl<O: LaneOp> Kernel for ZipWith<O> {
         // SAFETY: elements i..i + LANES, then i..len, exist everywhere.
         unsafe {
             while i + S::LANES <= len {
-                s.store(to.add(i), operation.apply(s, a.load(s, i), b.load(s, i)));
+                s.store(to.add(i), canonical(s, operation.apply(s, a.load(s, i), b.load(s, i))));
                 i += S::LANES;
             }
             if i < len {
                 let n = len - i;
-                s.store_part(to.add(i), operation.apply(s, a.load_part(s, i, n), b.load_part(s, i, n)), n);
+                let y = operation.apply(s, a.load_part(s, i, n), b.load_part(s, i, n));
+                s.store_part(to.add(i), canonical(s, y), n);
             }
         }
     }

@@ -57,7 +57,7 @@ const NAN: i32 = 0x7FC0_0000;
 
 /// `x`, or the canonical NaN.
 #[inline(always)]
-fn canonical<S: Simd>(s: S, x: S::F) -> S::F {
+pub(crate) fn canonical<S: Simd>(s: S, x: S::F) -> S::F {
     s.select(s.unordered(x, x), s.of_bits(s.splat_i(NAN)), x)
 }
 

@@ -25,6 +25,7 @@ mod parallel;
 mod reduce;
 mod scratch;
 mod simd;
+mod stream;
 mod tier;
 
 pub use activation::{
@@ -39,5 +40,6 @@ pub use half::{bf16, f16};
 pub use matmul::{Combine, matmul, matmul_raw};
 pub use matrix::{MatMut, MatRef, StridedRef};
 pub use parallel::{Parallel, Serial, Threads};
-pub use reduce::{Reduction, activate_fold, activate_sum, fold, fold_rows, sum_interleaved};
+pub use reduce::{Reduction, activate_fold, activate_sum, fold, fold_rows, fold_rows_raw, sum_interleaved};
+pub use stream::{stream_fence, stream_raw};
 pub use tier::Tier;

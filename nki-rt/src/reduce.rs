@@ -55,21 +55,36 @@ pub fn fold(tier: Tier, reduction: Reduction, initial: f32, row: &[f32]) -> f32 
 #[track_caller]
 pub fn fold_rows(tier: Tier, reduction: Reduction, rows: MatRef<f32>, totals: &mut [f32]) {
     assert!(totals.len() == rows.rows(), "{} totals of {} rows", totals.len(), rows.rows());
-    let mut first = 0;
-    while first < totals.len() {
-        let (done, left) = (first, totals.len() - first);
-        match reduction {
-            Reduction::Add if left >= SIDE_BY_SIDE => {
-                fold_block(rows, first, &mut totals[first..], |sum, x| sum + x);
-                first += SIDE_BY_SIDE;
-            }
-            Reduction::Multiply if left >= SIDE_BY_SIDE => {
-                fold_block(rows, first, &mut totals[first..], |product, x| product * x);
-                first += SIDE_BY_SIDE;
+    // SAFETY: the matrix holds as many rows as there are totals.
+    unsafe { fold_rows_raw(tier, reduction, rows.as_ptr(), rows.stride(), rows.cols(), totals) }
+}
+
+/// [`fold_rows`] on addresses: row `r` is the `columns` numbers from `rows + r * stride` on.
+///
+/// # Safety
+/// All rows must be readable, and nobody may write to them meanwhile.
+pub unsafe fn fold_rows_raw(
+    tier: Tier,
+    reduction: Reduction,
+    rows: *const f32,
+    stride: usize,
+    columns: usize,
+    totals: &mut [f32],
+) {
+    for (block, totals) in totals.chunks_mut(SIDE_BY_SIDE).enumerate() {
+        // SAFETY: the block begins at a row.
+        let rows = unsafe { rows.add(if columns == 0 { 0 } else { block * SIDE_BY_SIDE * stride }) };
+        match (<&mut [f32; SIDE_BY_SIDE]>::try_from(&mut *totals), reduction) {
+            (Ok(totals), Reduction::Add) => tier.run(Side { rows, stride, columns, totals, product: false }),
+            (Ok(totals), Reduction::Multiply) => {
+                tier.run(Side { rows, stride, columns, totals, product: true })
             }
             _ => {
-                totals[done] = fold(tier, reduction, totals[done], rows.row(done));
-                first += 1;
+                for (r, total) in totals.iter_mut().enumerate() {
+                    // SAFETY: the row is readable.
+                    let row = unsafe { std::slice::from_raw_parts(rows.add(r * stride), columns) };
+                    *total = fold(tier, reduction, *total, row);
+                }
             }
         }
     }
@@ -78,15 +93,72 @@ pub fn fold_rows(tier: Tier, reduction: Reduction, rows: MatRef<f32>, totals: &m
 /// Rows that advance together: as many chains of additions hide the latency of one.
 const SIDE_BY_SIDE: usize = 8;
 
-fn fold_block(rows: MatRef<f32>, first: usize, totals: &mut [f32], step: impl Fn(f32, f32) -> f32) {
-    let block: [&[f32]; SIDE_BY_SIDE] = std::array::from_fn(|r| rows.row(first + r));
-    let mut sums: [f32; SIDE_BY_SIDE] = std::array::from_fn(|r| totals[r]);
-    for col in 0..rows.cols() {
-        for (sum, row) in sums.iter_mut().zip(&block) {
-            *sum = step(*sum, row[col]);
+/// Sums or products of eight rows.
+struct Side<'a> {
+    rows: *const f32,
+    stride: usize,
+    columns: usize,
+    totals: &'a mut [f32; SIDE_BY_SIDE],
+    product: bool,
+}
+
+impl Kernel for Side<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if self.product {
+            fold_side(s, self, |s, a, b| s.mul(a, b))
+        } else {
+            fold_side(s, self, |s, a, b| s.add(a, b))
         }
     }
-    totals[..SIDE_BY_SIDE].copy_from_slice(&sums);
+}
+
+/// Squares of `LANES` columns are turned, so that a vector has one column of all rows: the totals of the rows are lanes.
+#[inline(always)]
+fn fold_side<S: Simd>(
+    s: S,
+    Side { rows, stride, columns, totals, .. }: Side,
+    step: impl Fn(S, S::F, S::F) -> S::F,
+) {
+    let vectors = SIDE_BY_SIDE.div_ceil(S::LANES);
+    let rows_of = |v: usize| (SIDE_BY_SIDE - v * S::LANES).min(S::LANES);
+    let mut lanes = [0.0f32; 2 * MAX_LANES];
+    lanes[..SIDE_BY_SIDE].copy_from_slice(totals);
+    let mut sums = [s.splat(0.0); 2];
+    // SAFETY: rows and columns are inside the block; `lanes` has a vector for each of at most two.
+    unsafe {
+        for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
+            *sum = s.load(lanes.as_ptr().add(v * S::LANES));
+        }
+        let whole = columns - columns % S::LANES;
+        let mut square = [s.splat(0.0); MAX_LANES];
+        for c in (0..whole).step_by(S::LANES) {
+            for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
+                for (r, x) in square.iter_mut().enumerate().take(rows_of(v)) {
+                    *x = s.load(rows.add((v * S::LANES + r) * stride + c));
+                }
+                let turned = s.transpose(square);
+                for x in turned.iter().take(S::LANES) {
+                    *sum = step(s, *sum, *x);
+                }
+            }
+        }
+        for c in whole..columns {
+            for v in 0..vectors {
+                let mut column = [0.0f32; MAX_LANES];
+                for (r, x) in column.iter_mut().enumerate().take(rows_of(v)) {
+                    *x = *rows.add((v * S::LANES + r) * stride + c);
+                }
+                sums[v] = step(s, sums[v], s.load(column.as_ptr()));
+            }
+        }
+        for (v, sum) in sums.iter().enumerate().take(vectors) {
+            s.store(lanes.as_mut_ptr().add(v * S::LANES), *sum);
+        }
+    }
+    totals.copy_from_slice(&lanes[..SIDE_BY_SIDE]);
 }
 
 /// Number of partial sums of [`sum_interleaved`].

@@ -1,9 +1,14 @@
 //! Chains of instructions that work partition by partition, run on a few partitions at a time: what one instruction leaves of
-//! them is still in the second cache when the next one reads it. Nothing else changes, so the bits are the same.
+//! them is still in the caches when the next one reads it. Tiles that only the chain uses have room for these few partitions
+//! alone; what is loaded is read from its tensor, and what is stored is written to it, without a copy in between
+//! ([`alias`](mod@alias)). The instructions compute the same, so the bits are the same.
 
-use super::layout::{Layout, Place};
+mod alias;
+
+use super::layout::Layout;
 use super::nest::Nests;
-use super::step::{Step, StepArg, Tile, choose};
+use super::step::{Fast, Step, StepArg, Tile, choose};
+use alias::{Aliases, Uses};
 use nki_ir::affine::Affine;
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Attr, InstData, Node, Operand};
@@ -12,11 +17,14 @@ use nki_ir::{Buf, Inst, Kernel};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
-/// Partitions at a time; as many rows as reductions take side by side.
+/// Most partitions at a time: as many rows as reductions take side by side.
 const BLOCK: u32 = 8;
-/// Most instructions of a chain, and most operands of each.
-pub const MOST: usize = 16;
-pub const OPERANDS: usize = 8;
+/// Numbers of a partition of all tiles at a time that are enough to make the calls worth it.
+const ENOUGH: usize = 16 << 10;
+/// Most instructions of a chain.
+const MOST: usize = 16;
+/// Most offsets that the generated code passes.
+const OFFSETS: usize = 96;
 /// Chains whose tiles are all in the second cache anyway gain nothing.
 const WORTHWHILE: usize = 192 << 10;
 
@@ -24,21 +32,23 @@ const WORTHWHILE: usize = 192 << 10;
 #[derive(Clone, Debug)]
 pub struct Link {
     pub step: Step,
-    /// Bytes by which each operand moves from block to block.
-    pub advance: SmallVec<[i64; 4]>,
+    /// Of each operand: which offset it begins at, and the bytes by which it moves from block to block.
+    pub operands: SmallVec<[(usize, i64); 4]>,
 }
 
 /// A chain.
 #[derive(Clone, Debug)]
 pub struct Chain {
-    /// Instructions, of which the generated code stores the offsets.
-    pub insts: Vec<Inst>,
+    /// Byte offsets of operands in their buffers, evaluated by the generated code.
+    pub offsets: Vec<Affine>,
     /// How many nodes of the region it stands for.
     pub nodes: usize,
     pub links: Vec<Link>,
     pub blocks: u32,
     /// The same for the partitions that are left.
     pub rest: Vec<Link>,
+    /// Results are written past the caches.
+    pub streams: bool,
 }
 
 /// The chains of a kernel, by their first instruction.
@@ -55,6 +65,7 @@ impl Chains {
         if !kernel.insts.values().all(keeps_no_register) {
             return chains;
         }
+        let finder = Finder { kernel, layout, steps, nests, uses: Uses::of(kernel) };
         let mut open = vec![kernel.body];
         while let Some(region) = open.pop() {
             let nodes = &kernel.regions[region].nodes;
@@ -69,7 +80,7 @@ impl Chains {
                         open.extend(kernel.loops[l].regions());
                         None
                     }
-                    Node::Inst(_) => chain(kernel, layout, steps, nests, &nodes[at..]),
+                    Node::Inst(_) => finder.chain(&nodes[at..]),
                     Node::Alloc(_) => None,
                 };
                 at += chain.as_ref().map_or(1, |c| c.nodes);
@@ -132,7 +143,7 @@ struct Touched<'a> {
 impl Touched<'_> {
     /// Adds an instruction, if it fits those before it.
     fn add(&mut self, inst: &InstData) -> Option<()> {
-        if !by_partition(inst.op) || inst.operands.len() > OPERANDS {
+        if !by_partition(inst.op) {
             return None;
         }
         for (spec, operand) in inst.op.row().operands.iter().zip(&inst.operands) {
@@ -163,73 +174,136 @@ impl Touched<'_> {
     }
 }
 
-/// The longest chain that begins with the first node.
-fn chain(kernel: &Kernel, layout: &Layout, steps: &[Step], nests: &Nests, nodes: &[Node]) -> Option<Chain> {
-    let mut touched =
-        Touched { kernel, parts: 0, tiles: BTreeMap::new(), read: Vec::new(), written: Vec::new() };
-    let (mut insts, mut count) = (Vec::new(), 0);
-    for (i, node) in nodes.iter().enumerate() {
-        match *node {
-            Node::Alloc(_) if nests.get(*node).is_none() => {}
-            Node::Inst(inst) if insts.len() < MOST && touched.add(&kernel.insts[inst]).is_some() => {
-                insts.push(inst);
-                count = i + 1;
+/// What chains are made from.
+struct Finder<'a> {
+    kernel: &'a Kernel,
+    layout: &'a Layout,
+    steps: &'a [Step],
+    nests: &'a Nests,
+    uses: Uses,
+}
+
+impl Finder<'_> {
+    /// The longest chain that begins with the first node.
+    fn chain(&self, nodes: &[Node]) -> Option<Chain> {
+        let kernel = self.kernel;
+        let mut touched =
+            Touched { kernel, parts: 0, tiles: BTreeMap::new(), read: Vec::new(), written: Vec::new() };
+        let (mut insts, mut count) = (Vec::new(), 0);
+        for (i, node) in nodes.iter().enumerate() {
+            match *node {
+                Node::Alloc(_) if self.nests.get(*node).is_none() => {}
+                Node::Inst(inst) if insts.len() < MOST && touched.add(&kernel.insts[inst]).is_some() => {
+                    insts.push(inst);
+                    count = i + 1;
+                }
+                _ => break,
             }
-            _ => break,
         }
+        let parts = touched.parts;
+        let bytes: usize = touched.tiles.keys().map(|b| self.layout.row_stride(*b) * parts as usize).sum();
+        if insts.len() < 2 || parts < 2 * BLOCK || bytes < WORTHWHILE {
+            return None;
+        }
+        let aliases = Aliases::find(kernel, self.steps, &self.uses, &insts, parts);
+        let mut cut = Cut { finder: self, aliases, parts, insts: &insts, block: BLOCK, offsets: Vec::new() };
+        if !insts.iter().any(|i| matches!(&self.steps[i.index()].fast, Fast::Rows(plan) if plan.folds())) {
+            let row: usize = touched.tiles.keys().map(|b| self.layout.row_stride(*b) / 4).sum();
+            cut.block = (ENOUGH / row.max(1)).clamp(1, BLOCK as usize) as u32;
+        }
+        let rest = parts % cut.block;
+        let links = cut.links(cut.block)?;
+        let rest = if rest > 0 { cut.links(rest)? } else { Vec::new() };
+        let streams = |l: &Link| matches!(&l.step.fast, Fast::Rows(plan) if plan.streams);
+        Some(Chain {
+            streams: links.iter().any(streams),
+            blocks: parts / cut.block,
+            links,
+            rest,
+            offsets: (cut.offsets.len() <= OFFSETS).then_some(cut.offsets)?,
+            nodes: count,
+        })
     }
-    let parts = touched.parts;
-    let bytes: usize = touched.tiles.keys().map(|b| layout.row_stride(*b) * parts as usize).sum();
-    if insts.len() < 2 || parts < 2 * BLOCK || bytes < WORTHWHILE {
-        return None;
-    }
-    let links = |count: u32| -> Option<Vec<Link>> {
-        insts.iter().map(|i| link(&kernel.insts[*i], &steps[i.index()], parts, count)).collect()
-    };
-    let rest = parts % BLOCK;
-    Some(Chain {
-        links: links(BLOCK)?,
-        rest: if rest > 0 { links(rest)? } else { Vec::new() },
-        blocks: parts / BLOCK,
-        insts,
-        nodes: count,
-    })
 }
 
-/// An instruction on `count` of its `parts` partitions. It advances by whole blocks.
-fn link(data: &InstData, step: &Step, parts: u32, count: u32) -> Option<Link> {
-    let mut step = step.clone();
-    let mut advance = SmallVec::new();
-    for arg in &mut step.args {
-        advance.push(match arg {
-            StepArg::Tile(tile) => rows(tile, parts, count)?,
-            StepArg::None | StepArg::Imm(_) | StepArg::Int(_) => 0,
-            _ => return None,
-        });
-    }
-    step.fast = choose(data, &step.args);
-    Some(Link { step, advance })
+/// Cuts the instructions of a chain to blocks of partitions.
+struct Cut<'a> {
+    finder: &'a Finder<'a>,
+    aliases: Aliases,
+    parts: u32,
+    insts: &'a [Inst],
+    /// Partitions at a time.
+    block: u32,
+    offsets: Vec<Affine>,
 }
 
-/// Cuts an operand to its first `count` of `parts` partitions; returns the bytes from block to block.
-fn rows(tile: &mut Tile, parts: u32, count: u32) -> Option<i64> {
-    let cut = (parts - count) as usize;
-    if let (Place::Scratch(_), true) = (tile.place, tile.span.parts == parts) {
-        let stride = tile.span.part_stride;
-        tile.span.parts = count;
-        tile.reach = tile.reach.checked_sub(cut.checked_mul(stride as usize)?)?;
-        return i64::try_from(stride).ok()?.checked_mul(BLOCK.into());
+impl Cut<'_> {
+    /// The instructions on `count` partitions. They advance by whole blocks.
+    fn links(&mut self, count: u32) -> Option<Vec<Link>> {
+        let insts = self.insts.iter().filter(|i| !self.aliases.dropped.contains(i)).copied();
+        insts.collect::<Vec<_>>().into_iter().map(|i| self.link(i, count)).collect()
     }
-    // A tensor: as many of its outermost rows as belong to a partition.
-    let (stride, n) = tile.span.dims.first_mut().map(|d| (d.0, &mut d.1))?;
-    if tile.span.parts != 1 || stride < 0 || *n % parts != 0 {
-        return None;
+
+    fn link(&mut self, inst: Inst, count: u32) -> Option<Link> {
+        let data = &self.finder.kernel.insts[inst];
+        let mut step = self.finder.steps[inst.index()].clone();
+        let mut operands = SmallVec::new();
+        let mut streams = false;
+        for (i, arg) in step.args.iter_mut().enumerate() {
+            operands.push(match arg {
+                StepArg::Tile(tile) => {
+                    let alias = self.aliases.of(inst, i);
+                    let local = data.operands[i].view().is_some_and(|v| self.aliases.local.contains(&v.buf));
+                    if let Some(alias) = alias {
+                        *tile = alias.tile.clone();
+                        streams |= alias.streams && i == 0;
+                    }
+                    // A block of partitions of a tile that nobody else sees takes the place of the one before.
+                    let own = local && alias.is_none();
+                    let advance = self.rows(tile, count)?;
+                    let advance = if own { 0 } else { advance };
+                    (self.offset(&tile.base), advance)
+                }
+                StepArg::None | StepArg::Imm(_) | StepArg::Int(_) => (0, 0),
+                _ => return None,
+            });
+        }
+        step.fast = choose(data, step.engine, &step.args);
+        if let (Fast::Rows(plan), Some(StepArg::Tile(dst))) = (&mut step.fast, step.args.first()) {
+            plan.streams = streams && plan.can_stream(dst);
+        }
+        Some(Link { step, operands })
     }
-    let each = *n / parts;
-    *n = each * count;
-    let bytes = stride.checked_mul(each.into())?;
-    tile.reach = tile.reach.checked_sub(cut.checked_mul(usize::try_from(bytes).ok()?)?)?;
-    bytes.checked_mul(BLOCK.into())
+
+    fn offset(&mut self, base: &Affine) -> usize {
+        let found = self.offsets.iter().position(|o| o == base);
+        found.unwrap_or_else(|| {
+            self.offsets.push(base.clone());
+            self.offsets.len() - 1
+        })
+    }
+
+    /// Cuts an operand to its first `count` partitions; returns the bytes from block to block.
+    fn rows(&self, tile: &mut Tile, count: u32) -> Option<i64> {
+        let parts = self.parts;
+        let cut = (parts - count) as usize;
+        if tile.span.parts == parts {
+            let stride = tile.span.part_stride;
+            tile.span.parts = count;
+            tile.reach = tile.reach.checked_sub(cut.checked_mul(stride as usize)?)?;
+            return i64::try_from(stride).ok()?.checked_mul(self.block.into());
+        }
+        // A tensor: as many of its outermost rows as belong to a partition.
+        let (stride, n) = tile.span.dims.first_mut().map(|d| (d.0, &mut d.1))?;
+        if tile.span.parts != 1 || stride < 0 || *n % parts != 0 {
+            return None;
+        }
+        let each = *n / parts;
+        *n = each * count;
+        let bytes = stride.checked_mul(each.into())?;
+        tile.reach = tile.reach.checked_sub(cut.checked_mul(usize::try_from(bytes).ok()?)?)?;
+        bytes.checked_mul(self.block.into())
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Cranelift code for a kernel's structure: loops, branches, the byte offset of every operand, one call per instruction.
 
 use super::Lowered;
-use super::chain::{self, Chains};
+use super::chain::Chains;
 use super::dynamic::Index;
 use super::nest::{Found, Nests};
 use super::poison;
@@ -168,8 +168,8 @@ impl<'a> Emitter<'a> {
         let registers = b.ins().load(types::I64, MemFlagsData::trusted(), context, 0);
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, OFFSETS as u32 * 8, 3);
         let offsets = b.create_sized_stack_slot(slot);
-        let longest = chains.all.iter().map(|c| c.insts.len()).max().unwrap_or(1);
-        let bytes = (longest.min(chain::MOST) * chain::OPERANDS * 8) as u32;
+        let most = chains.all.iter().map(|c| c.offsets.len()).max().unwrap_or(0);
+        let bytes = most.max(1) as u32 * 8;
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
         let chain_offsets = b.create_sized_stack_slot(slot);
         let fault = b.create_block();
@@ -441,15 +441,9 @@ impl<'a> Emitter<'a> {
             }
         }
         let chain = &self.chains.all[index];
-        for (i, inst) in chain.insts.iter().enumerate() {
-            for operand in 0..chain::OPERANDS {
-                let offset = match self.steps[inst.index()].args.get(operand) {
-                    Some(StepArg::Tile(t)) => self.affine(&t.base),
-                    _ => continue,
-                };
-                let at = (i * chain::OPERANDS + operand) as i32 * 8;
-                self.b.ins().stack_store(self.pointer, offset, self.chain_offsets, at);
-            }
+        for (i, offset) in chain.offsets.iter().enumerate() {
+            let offset = self.affine(offset);
+            self.b.ins().stack_store(self.pointer, offset, self.chain_offsets, i as i32 * 8);
         }
         let index = self.b.ins().iconst(types::I32, index as i64);
         let offsets = self.b.ins().stack_addr(self.pointer, self.chain_offsets, 0);

@@ -25,8 +25,8 @@ mod nest;
 #[cfg(feature = "aot")]
 pub mod object;
 mod parallel;
-#[cfg(feature = "jit")]
 mod poison;
+mod rows;
 mod runtime;
 mod segment;
 mod step;

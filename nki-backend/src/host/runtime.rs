@@ -1,6 +1,6 @@
 //! What generated code calls: one function that runs one step on the addresses it is given.
 
-use super::chain::{self, Chain, Link};
+use super::chain::{Chain, Link};
 use super::dynamic::{Dynamic, Failure, Index, index_values};
 use super::layout::{Layout, Place};
 use super::nest::{Addresses, Nest};
@@ -23,6 +23,10 @@ pub struct Param {
 }
 
 impl Param {
+    /// The first byte.
+    pub fn address(&self) -> *mut u8 {
+        self.data
+    }
     /// An input.
     pub fn read_only(bytes: &[u8]) -> Self {
         Param { data: bytes.as_ptr().cast_mut(), len: bytes.len(), writable: false }
@@ -159,19 +163,23 @@ impl<'a> Context<'a> {
         self.run(&self.program.steps[index], offsets, accumulate)
     }
 
-    /// Runs a chain, of whose instructions `offsets` has [`chain::OPERANDS`] each.
+    /// Runs a chain with the offsets of its operands.
     fn chain(&mut self, chain: &'a Chain, offsets: &[i64]) -> Result<(), (Inst, Failure)> {
         for block in 0..i64::from(chain.blocks) {
             self.links(&chain.links, offsets, block)?;
         }
-        self.links(&chain.rest, offsets, chain.blocks.into())
+        self.links(&chain.rest, offsets, chain.blocks.into())?;
+        if chain.streams {
+            nki_rt::stream_fence();
+        }
+        Ok(())
     }
 
     fn links(&mut self, links: &'a [Link], offsets: &[i64], block: i64) -> Result<(), (Inst, Failure)> {
-        for (link, first) in links.iter().zip(offsets.chunks_exact(chain::OPERANDS)) {
+        for link in links {
             let mut now = [0i64; OFFSETS];
-            for ((now, first), advance) in now.iter_mut().zip(first).zip(&link.advance) {
-                *now = first + advance * block;
+            for (now, (slot, advance)) in now.iter_mut().zip(&link.operands) {
+                *now = offsets.get(*slot).copied().unwrap_or(0) + advance * block;
             }
             self.run(&link.step, &now, false).map_err(|f| (link.step.inst, f))?;
         }
@@ -214,6 +222,14 @@ impl<'a> Context<'a> {
                     }
                 }
                 Ok(())
+            }
+            Fast::Rows(plan) => {
+                // SAFETY: the windows cover all rows of the operands, and the verifier admits overlap for identical views only
+                // (rule G12).
+                if unsafe { plan.run(self.tier, &mut self.state, &windows) } {
+                    return Ok(());
+                }
+                self.reference(step, &windows, offsets, accumulate)
             }
             Fast::Reference => self.reference(step, &windows, offsets, accumulate),
         }
@@ -451,14 +467,13 @@ pub unsafe extern "C" fn check_bounds(context: *mut Context<'_>, index: u32, lo:
 /// Runs chain `index` with the offsets of its instructions' operands. Returns 0, or 1 after recording a fault.
 ///
 /// # Safety
-/// Called by generated code only: `context` is the address it was given, `offsets` has [`chain::OPERANDS`] values for each
-/// instruction, of which those of tiles are stored.
+/// Called by generated code only: `context` is the address it was given, `offsets` has the chain's values.
 pub unsafe extern "C" fn run_chain(context: *mut Context<'_>, index: u32, offsets: *const i64) -> i32 {
     // SAFETY: generated code passes on the pointer that `Code::call` made from a unique borrow.
     let context = unsafe { &mut *context };
     let Some(chain) = context.program.chains.get(index as usize) else { return 1 };
-    // SAFETY: generated code passes the address of a slot of this size; what is not stored there is not used.
-    let offsets = unsafe { std::slice::from_raw_parts(offsets, chain.insts.len() * chain::OPERANDS) };
+    // SAFETY: generated code passes the address of as many values.
+    let offsets = unsafe { std::slice::from_raw_parts(offsets, chain.offsets.len()) };
     match context.chain(chain, offsets) {
         Ok(()) => 0,
         Err((inst, fault)) => {

@@ -3,6 +3,7 @@
 use super::copy::{self, CopyPlan};
 use super::dynamic::{Dynamic, Index};
 use super::layout::{Layout, Place};
+use super::rows::{self, RowPlan};
 use nki_ir::affine::Affine;
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::entity::Entity;
@@ -54,6 +55,8 @@ pub enum Fast {
     Copy(CopyPlan),
     /// A plain tile product: `[K, M, N]` and row strides in elements.
     Matmul { dtype: DType, shape: [usize; 3], strides: [usize; 3] },
+    /// Rows of numbers where they are.
+    Rows(Box<RowPlan>),
 }
 
 /// An instruction ready to run.
@@ -114,7 +117,7 @@ fn lower_inst(
         _ => None,
     });
     let engine = data.resolved_engine(k);
-    let fast = choose(data, &args);
+    let fast = choose(data, engine, &args);
     Ok(Step {
         inst,
         op: data.op,
@@ -201,7 +204,7 @@ fn pattern_tile(layout: &Layout, view: &View, pattern: &Pattern, writable: bool)
 }
 
 /// The fast function for an instruction, if its operands have the form that it needs.
-pub fn choose(data: &InstData, args: &[StepArg]) -> Fast {
+pub fn choose(data: &InstData, engine: Engine, args: &[StepArg]) -> Fast {
     let fast = match (data.op, args) {
         (Op::DmaCopy, [StepArg::Tile(dst), StepArg::Tile(src), ..])
         | (Op::TensorCopy, [StepArg::Tile(dst), StepArg::Tile(src)]) => {
@@ -210,6 +213,7 @@ pub fn choose(data: &InstData, args: &[StepArg]) -> Fast {
         (Op::NcMatmul, [StepArg::Tile(dst), StepArg::Tile(a), StepArg::Tile(b)]) => matmul(data, dst, a, b),
         _ => None,
     };
+    let fast = fast.or_else(|| rows::plan(data, engine, args).map(|plan| Fast::Rows(Box::new(plan))));
     fast.unwrap_or(Fast::Reference)
 }
 

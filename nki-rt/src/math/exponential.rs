@@ -23,6 +23,15 @@ pub(super) fn exp_parts<S: Simd>(s: S, x: S::F) -> (S::F, S::F) {
     (p, n)
 }
 
+/// `(t, n)` with e^(x + low) = (1 + t) 2^n, |t| < 0.42, n an integer; for |x| <= 150 and a `low` that is a rounding error of it.
+#[inline(always)]
+pub(super) fn exp_split<S: Simd>(s: S, x: S::F, low: S::F) -> (S::F, S::F) {
+    let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
+    let r = s.add(s.fma(n, s.splat(-LN2[0]), x), s.fma(n, s.splat(-LN2[1]), low));
+    let q = poly(s, r, EXP);
+    (s.fma(q, s.mul(r, r), r), n)
+}
+
 /// `p * 2^n` for an integral `n` that leaves the product normal.
 #[inline(always)]
 pub(super) fn scale_normal<S: Simd>(s: S, p: S::F, n: S::F) -> S::F {

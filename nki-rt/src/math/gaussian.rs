@@ -1,7 +1,7 @@
 //! The error function and the exact gelu.
 
 use super::double::{exp as exp_d, exp_precise, poly as poly_d};
-use super::exponential::{exp_parts, scale_normal};
+use super::exponential::{exp_parts, exp_split, scale_normal};
 use super::{abs, clamp, neg, poly, with_sign_of};
 use crate::simd::Simd;
 
@@ -43,24 +43,111 @@ pub(crate) fn erf_dx<S: Simd>(s: S, x: S::F) -> S::F {
     s.narrow(s.mul_d(e, s.splat_d(std::f64::consts::FRAC_2_SQRT_PI)))
 }
 
-/// (a + 4) exp(a^2/2) Phi(-a) in (a - 4) / (a + 4) for 0 <= a <= 14.7, Phi the normal distribution, good to 2^-34.
-const TAIL: [f64; 13] = [
-    0.7552851304086251,
-    -0.6078966422378478,
-    0.3871374015107894,
-    -0.1865218439541092,
-    0.06039656872901348,
-    -0.0075403986741140565,
-    -0.0034798152196810254,
-    0.001632066191616204,
-    0.00013494843204101128,
-    -0.00023386850142477012,
-    -8.012934954547832e-06,
-    3.497454866523175e-05,
-    8.066444359802178e-06,
+/// exp(a^2/2) Phi(-a), Phi the normal distribution, in pieces of [0, 15): the pieces begin where a + 1 is a power of two or
+/// 1.5 times one, and the powers are those of the distance from [`CENTRES`]; good to 2^-27.
+const TAIL: [[f32; 8]; 9] = [
+    [0.41403142, 0.3002295, 0.20577644, 0.14132936, 0.0944097, 0.064778835, 0.043798395, 0.030508906],
+    [
+        -0.29543346,
+        -0.17376503,
+        -0.09026798,
+        -0.045612775,
+        -0.021299304,
+        -0.010266245,
+        -0.004753095,
+        -0.002319815,
+    ],
+    [
+        0.17008618,
+        0.08495137,
+        0.035185117,
+        0.0136477295,
+        0.0046057627,
+        0.0015904399,
+        0.0005100684,
+        0.00017540081,
+    ],
+    [
+        -0.08430386,
+        -0.036683355,
+        -0.012496271,
+        -0.0038309589,
+        -0.00095870433,
+        -0.00024117816,
+        -5.414799e-05,
+        -1.3188744e-05,
+    ],
+    [
+        0.03725251,
+        0.01435956,
+        0.004110063,
+        0.0010175463,
+        0.00019274969,
+        3.5841524e-05,
+        5.687829e-06,
+        9.862858e-07,
+    ],
+    [
+        -0.014996805,
+        -0.0051823696,
+        -0.0012654483,
+        -0.00025733313,
+        -3.7464815e-05,
+        -5.22196e-06,
+        -5.895349e-07,
+        -7.3301294e-08,
+    ],
+    [
+        0.005583432,
+        0.0017453224,
+        0.00036827012,
+        6.231908e-05,
+        7.086172e-06,
+        7.476315e-07,
+        6.069771e-08,
+        5.4236087e-09,
+    ],
+    [
+        -0.0019712597,
+        -0.0005601155,
+        -0.000105857616,
+        -1.4914289e-05,
+        -1.4025446e-06,
+        -1.09845544e-07,
+        -6.806455e-09,
+        -4.1933132e-10,
+    ],
+    [
+        0.00064557843,
+        0.00016814443,
+        2.7902632e-05,
+        3.3425579e-06,
+        2.5072237e-07,
+        1.5181639e-08,
+        6.8631695e-10,
+        3.0691925e-11,
+    ],
 ];
 
-/// The same to 2^-54.
+/// Centres of the pieces, chosen where the function is nearly an f32 number.
+const CENTRES: [f32; 8] =
+    [0.25000232, 0.7500171, 1.5000468, 2.5000432, 4.0000443, 6.0000467, 9.000083, 13.000219];
+
+/// exp(a^2/2) Phi(-a) for 0 <= a < 15.
+#[inline(always)]
+fn scaled_tail<S: Simd>(s: S, a: S::F) -> S::F {
+    // The exponent of a + 1 and the first bit of its mantissa count the pieces.
+    let bits = s.shr::<22>(s.to_bits(s.add(a, s.splat(1.0))));
+    let piece = s.sub_i(bits, s.splat_i(127 << 1));
+    let z = s.sub(a, s.lookup(&CENTRES, piece));
+    let mut sum = s.lookup(&TAIL[8], piece);
+    for i in (0..8).rev() {
+        sum = s.fma(sum, z, s.lookup(&TAIL[i], piece));
+    }
+    sum
+}
+
+/// (a + 4) exp(a^2/2) Phi(-a) in (a - 4) / (a + 4) for 0 <= a <= 14.7, good to 2^-54.
 const TAIL_PRECISE: [f64; 21] = [
     0.7552851304157515,
     -0.6078966419718925,
@@ -87,12 +174,12 @@ const TAIL_PRECISE: [f64; 21] = [
 
 /// exp(a^2/2) Phi(-a) for 0 <= a <= 14.7.
 #[inline(always)]
-fn scaled_tail<S: Simd, const N: usize>(s: S, a: S::D, c: [f64; N]) -> S::D {
+fn scaled_tail_precise<S: Simd>(s: S, a: S::D) -> S::D {
     let one = s.splat_d(1.0);
     let four = s.splat_d(4.0);
     let r = s.div_d(one, s.add_d(a, four));
     let q = s.mul_d(s.sub_d(a, four), r);
-    s.mul_d(poly_d(s, q, c), r)
+    s.mul_d(poly_d(s, q, TAIL_PRECISE), r)
 }
 
 /// Beyond this gelu(-x) has underflowed.
@@ -107,15 +194,23 @@ fn reflection<S: Simd>(s: S, x: S::F) -> (S::D, S::D) {
     (offset, s.fma_d(offset, s.splat_d(-2.0), s.splat_d(1.0)))
 }
 
-/// x Phi(x) = 0.5 x (1 + erf(x / sqrt 2)); its limit -0 at minus infinity.
+/// x Phi(x) = 0.5 x (1 + erf(x / sqrt 2)), in f32; its limit -0 at minus infinity.
 #[inline(always)]
 pub(crate) fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
     let x = s.greater(s.splat(-GELU_FAR), x);
-    let a = s.widen(s.lesser(s.splat(GELU_FAR), abs(s, x)));
-    let gauss = exp_d(s, s.mul_d(s.mul_d(a, a), s.splat_d(-0.5)));
-    let tail = s.mul_d(gauss, scaled_tail(s, a, TAIL));
-    let (offset, sign) = reflection(s, x);
-    s.narrow(s.mul_d(s.widen(x), s.fma_d(sign, tail, offset)))
+    let a = s.lesser(s.splat(GELU_FAR), abs(s, x));
+    // -a^2 / 2, and what rounding the square has lost.
+    let square = s.mul(a, a);
+    let lost = s.fma(a, a, neg(s, square));
+    let (t, n) = exp_split(s, s.mul(square, s.splat(-0.5)), s.mul(lost, s.splat(-0.5)));
+    let tail = scaled_tail(s, a);
+    // Phi(-a), times x where that is the result: its underflow is gradual.
+    let negative = s.lt(x, s.splat(0.0));
+    let factor = s.select(negative, x, s.splat(1.0));
+    let product = s.mul(factor, tail);
+    let lost = s.fma(factor, tail, neg(s, product));
+    let below = s.scale(s.add(product, s.fma(t, product, lost)), n);
+    s.select(negative, below, s.fma(neg(s, a), below, x))
 }
 
 /// Phi(x) + x phi(x), the derivative of gelu.
@@ -126,7 +221,7 @@ pub(crate) fn gelu_dx<S: Simd>(s: S, x: S::F) -> S::F {
     let a = s.widen(abs(s, x));
     let gauss = exp_precise(s, s.mul_d(s.mul_d(a, a), s.splat_d(-0.5)));
     // Phi(-a) - a phi(a); by symmetry the derivative at +a is one minus that at -a.
-    let below = s.mul_d(gauss, s.fma_d(a, s.splat_d(-PHI_0), scaled_tail(s, a, TAIL_PRECISE)));
+    let below = s.mul_d(gauss, s.fma_d(a, s.splat_d(-PHI_0), scaled_tail_precise(s, a)));
     let (offset, sign) = reflection(s, x);
     s.narrow(s.fma_d(sign, below, offset))
 }

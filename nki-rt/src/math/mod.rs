@@ -1,6 +1,6 @@
 //! Mathematical functions on lanes, at most 2 units in the last place from the real value (rows.rs states each).
 //!
-//! Two techniques. Functions on the critical path of neural networks (exp, tanh, sigmoid, silu, erf) work in f32.
+//! Two techniques. Functions on the critical path of neural networks (exp, tanh, sigmoid, silu, erf, gelu) work in f32.
 //! The others widen to f64, where cancellation and error amplification of a naive formula do no harm, and round
 //! once at the end; that costs about twice the instructions and leaves little more than the final rounding.
 //!

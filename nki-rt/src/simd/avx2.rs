@@ -98,6 +98,9 @@ impl Simd for Avx2 {
         fn float_to_half(self, a: __m256) -> __m256i
             = _mm256_cvtepu16_epi32(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a));
 
+        fn lookup(self, table: &[f32; 8], i: __m256i) -> __m256
+            = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), i);
+
         fn widen(self, a: __m256) -> Pair
             = Pair(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(a)));
         fn narrow(self, a: Pair) -> __m256 = _mm256_set_m128(_mm256_cvtpd_ps(a.1), _mm256_cvtpd_ps(a.0));
@@ -161,6 +164,11 @@ impl Simd for Avx2 {
     unsafe fn load_i(self, p: *const i32) -> __m256i {
         // SAFETY: 8 elements are readable by the caller's promise.
         unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, a: __m256) {
+        // SAFETY: 8 elements are writable at a multiple of 32 by the caller's promise.
+        unsafe { _mm256_stream_ps(p, a) }
     }
     #[inline(always)]
     unsafe fn store_i(self, p: *mut i32, a: __m256i) {

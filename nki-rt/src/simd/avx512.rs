@@ -97,6 +97,9 @@ impl Simd for Avx512 {
         fn float_to_half(self, a: __m512) -> __m512i
             = _mm512_cvtepu16_epi32(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a));
 
+        fn lookup(self, table: &[f32; 8], i: __m512i) -> __m512
+            = _mm512_permutexvar_ps(i, _mm512_broadcast_f32x8(_mm256_loadu_ps(table.as_ptr())));
+
         fn widen(self, a: __m512) -> Pair
             = Pair(_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(a)));
         fn narrow(self, a: Pair) -> __m512
@@ -182,6 +185,11 @@ impl Simd for Avx512 {
     unsafe fn load_i(self, p: *const i32) -> __m512i {
         // SAFETY: 16 elements are readable by the caller's promise.
         unsafe { _mm512_loadu_epi32(p) }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, a: __m512) {
+        // SAFETY: 16 elements are writable at a multiple of 64 by the caller's promise.
+        unsafe { _mm512_stream_ps(p, a) }
     }
     #[inline(always)]
     unsafe fn store_i(self, p: *mut i32, a: __m512i) {

@@ -100,6 +100,9 @@ pub(crate) trait Simd: Copy + 'static {
     /// f32 to binary16 in the low halves (high halves zero), nearest even; any NaN of the argument's sign.
     fn float_to_half(self, a: Self::F) -> Self::I;
 
+    /// Per lane, the entry of a table that the low 3 bits of `i` choose.
+    fn lookup(self, table: &[f32; 8], i: Self::I) -> Self::F;
+
     // -- f64, for functions whose f32 arithmetic would lose digits
     fn widen(self, a: Self::F) -> Self::D;
     /// Nearest even.
@@ -162,6 +165,14 @@ pub(crate) trait Simd: Copy + 'static {
     /// # Safety
     /// `p` must be valid for writing `LANES` elements.
     unsafe fn store(self, p: *mut f32, a: Self::F);
+    /// [`Simd::store`] past the caches.
+    /// # Safety
+    /// `p` must be valid for writing `LANES` elements, and a multiple of their size.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, a: Self::F) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(p, a) }
+    }
     /// # Safety
     /// `p` must be valid for reading `LANES` elements.
     unsafe fn load_i(self, p: *const i32) -> Self::I;

@@ -181,6 +181,10 @@ impl<const N: usize> Simd for Portable<N> {
     }
 
     #[inline(always)]
+    fn lookup(self, table: &[f32; 8], i: Self::I) -> Self::F {
+        map(i, |i| table[i as usize & 7])
+    }
+    #[inline(always)]
     fn widen(self, a: Self::F) -> Self::D {
         map(a, f64::from)
     }
