@@ -133,18 +133,21 @@ const TAIL: [[f32; 8]; 9] = [
 const CENTRES: [f32; 8] =
     [0.25000232, 0.7500171, 1.5000468, 2.5000432, 4.0000443, 6.0000467, 9.000083, 13.000219];
 
-/// exp(a^2/2) Phi(-a) for 0 <= a < 15.
+/// exp(a^2/2) Phi(-a) for 0 <= a < 15, and what the last addition has lost of it.
 #[inline(always)]
-fn scaled_tail<S: Simd>(s: S, a: S::F) -> S::F {
+fn scaled_tail<S: Simd>(s: S, a: S::F) -> (S::F, S::F) {
     // The exponent of a + 1 and the first bit of its mantissa count the pieces.
     let bits = s.shr::<22>(s.to_bits(s.add(a, s.splat(1.0))));
     let piece = s.sub_i(bits, s.splat_i(127 << 1));
     let z = s.sub(a, s.lookup(&CENTRES, piece));
     let mut sum = s.lookup(&TAIL[8], piece);
-    for i in (0..8).rev() {
+    for i in (1..8).rev() {
         sum = s.fma(sum, z, s.lookup(&TAIL[i], piece));
     }
-    sum
+    // The constant term is the largest by far.
+    let (constant, rest) = (s.lookup(&TAIL[0], piece), s.mul(sum, z));
+    let whole = s.add(constant, rest);
+    (whole, s.add(s.sub(constant, whole), rest))
 }
 
 /// (a + 4) exp(a^2/2) Phi(-a) in (a - 4) / (a + 4) for 0 <= a <= 14.7, good to 2^-54.
@@ -203,12 +206,12 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
     let square = s.mul(a, a);
     let lost = s.fma(a, a, neg(s, square));
     let (t, n) = exp_split(s, s.mul(square, s.splat(-0.5)), s.mul(lost, s.splat(-0.5)));
-    let tail = scaled_tail(s, a);
+    let (tail, tail_lost) = scaled_tail(s, a);
     // Phi(-a), times x where that is the result: its underflow is gradual.
     let negative = s.lt(x, s.splat(0.0));
     let factor = s.select(negative, x, s.splat(1.0));
     let product = s.mul(factor, tail);
-    let lost = s.fma(factor, tail, neg(s, product));
+    let lost = s.fma(factor, tail_lost, s.fma(factor, tail, neg(s, product)));
     let below = s.scale(s.add(product, s.fma(t, product, lost)), n);
     s.select(negative, below, s.fma(neg(s, a), below, x))
 }
