@@ -146,12 +146,12 @@ fn fold_side<S: Simd>(
             }
         }
         for c in whole..columns {
-            for v in 0..vectors {
+            for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
                 let mut column = [0.0f32; MAX_LANES];
                 for (r, x) in column.iter_mut().enumerate().take(rows_of(v)) {
                     *x = *rows.add((v * S::LANES + r) * stride + c);
                 }
-                sums[v] = step(s, sums[v], s.load(column.as_ptr()));
+                *sum = step(s, *sum, s.load(column.as_ptr()));
             }
         }
         for (v, sum) in sums.iter().enumerate().take(vectors) {

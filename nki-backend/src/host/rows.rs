@@ -490,11 +490,11 @@ impl Job<'_> {
                     let len = strip.min(n - c);
                     let room = |i: usize| self.work.add(i * BLOCK_STRIP);
                     let mut rows = room(0).cast_const();
-                    for i in 0..count {
+                    for (i, total) in totals.iter_mut().enumerate() {
                         let row = self.read(data, first + i, [c, len], room(i));
                         rows = if i == 0 { row } else { rows };
                         if c == 0 {
-                            totals[i] = *row;
+                            *total = *row;
                         }
                     }
                     let stride = if direct { data.stride / 4 } else { BLOCK_STRIP };
