@@ -93,7 +93,7 @@ activations! {
     /// arctangent
     Arctan "arctan" 0.51 = |s, x| math::arctan(s, x);
     /// error function
-    Erf "erf" 1.0 = |s, x| math::erf(s, x);
+    Erf "erf" 1.25 = |s, x| math::erf(s, x);
     /// `2/sqrt(pi) e^(-x^2)`
     ErfDx "erf_dx" 0.51 = |s, x| math::erf_dx(s, x);
     /// `ln(1 + e^x)`
