@@ -25,6 +25,44 @@ fn json(args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&o.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}\n{}", out(&o)))
 }
 
+/// Four tiles of 80,000 bytes a partition, each needed again after the last one is loaded: two of them fit.
+#[test]
+fn tiles_wait_in_device_memory_when_asked() {
+    let dir = folder("spill");
+    let [kernel, machine] = ["k.nkir", "k.nkim"].map(|n| dir.join(n).display().to_string());
+    let mut body = String::new();
+    for i in 0..4 {
+        body += &format!("  %t{i} = alloc sbuf<f32, [128, 20000]>\n  dma_copy %t{i}, %x[{i}, :, :]\n");
+        body += &format!("  activation %t{i}, %t{i} {{op = exp}}\n");
+    }
+    (0..4).for_each(|i| body += &format!("  dma_copy %out[{i}, :, :], %t{i}\n"));
+    let shape = "[4, 128, 20000]";
+    let text = format!(
+        "nki-ir 1\nkernel @four(%x: in hbm<f32, {shape}>, %out: out hbm<f32, {shape}>) {{\n{body}}}\n"
+    );
+    std::fs::write(&kernel, text).unwrap();
+    for command in ["schedule", "simulate", "report"] {
+        let o = nki(&[command, &kernel]);
+        assert!(!o.status.success() && err(&o).contains("SBUF"), "{command}: {}", err(&o));
+    }
+    let j = json(&["schedule", &kernel, "--spill", "-o", &machine]);
+    let spills = j["compiler"]["spills"].as_array().unwrap();
+    // What is changed after its load has to be stored.
+    let count = |what: &str| spills.iter().map(|s| s[what].as_u64().unwrap()).sum::<u64>();
+    assert!(count("stores") >= 2 && count("loads") >= 2, "{j}");
+    let moved = |j: &serde_json::Value| {
+        let bytes = |k: &str| j["report"]["bytes"][k].as_u64().unwrap();
+        bytes("hbm_read") + bytes("hbm_written")
+    };
+    let report = json(&["report", &kernel, "--spill"]);
+    let tile = 128 * 20000 * 4;
+    assert_eq!(moved(&report), tile * (8 + count("stores") + count("loads")), "{report}");
+    assert!(nki(&["simulate", &kernel, "--spill", "--time-only"]).status.success());
+    let o = nki(&["report", &machine, "--spill"]);
+    assert!(!o.status.success() && err(&o).contains("`--spill`"), "{}", err(&o));
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
 /// What C makes of such files is tested by crate `nki-native`.
 #[test]
 fn a_kernel_is_built_for_c() {

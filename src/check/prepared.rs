@@ -4,7 +4,7 @@ use super::problem::Problem;
 use crate::{Labelled, Mode, Specialization};
 use nki_backend::device::{CompileOptions, Compiled, compile};
 use nki_ir::interp::InterpOptions;
-use nki_ir::verify::{Verified, accumulate, verify};
+use nki_ir::verify::{Verified, accumulate, verify, verify_spilling};
 use nki_ir::{Code, Diagnostic, Diagnostics, Kernel, Target, Tensor};
 use nki_sim::{SimOptions, SimReport};
 use std::time::{Duration, Instant};
@@ -43,6 +43,15 @@ impl Prepared {
         Self::with_values(problem, &[], target)
     }
 
+    /// [`Prepared::of`] for a kernel that is compiled with [`CompileOptions::spill`]: the gate lets tiles pass for which SBUF
+    /// has no room.
+    ///
+    /// # Errors
+    /// What the trace or the gate finds.
+    pub fn of_spilling(problem: &Problem, target: Target) -> Result<Prepared, Diagnostics> {
+        Self::traced(problem, &[], target, true)
+    }
+
     /// Traces a kernel with further configuration values, and puts it through the gate.
     ///
     /// # Errors
@@ -51,6 +60,15 @@ impl Prepared {
         problem: &Problem,
         values: &[(String, String)],
         target: Target,
+    ) -> Result<Prepared, Diagnostics> {
+        Self::traced(problem, values, target, false)
+    }
+
+    fn traced(
+        problem: &Problem,
+        values: &[(String, String)],
+        target: Target,
+        spill: bool,
     ) -> Result<Prepared, Diagnostics> {
         let source = problem.specialize_with(values)?;
         let mut traced = source.trace()?;
@@ -63,7 +81,7 @@ impl Prepared {
         });
         let results = named.collect();
         let mut warnings = traced.warnings;
-        let verified = gate(traced.kernel, target, &mut warnings)?;
+        let verified = gate_for(traced.kernel, target, spill, &mut warnings)?;
         let inputs = problem.tensors.iter().map(|(_, t)| t.clone()).collect();
         Ok(Prepared { source: Some(source), verified, inputs, results, warnings, labels })
     }
@@ -73,9 +91,30 @@ impl Prepared {
     /// # Errors
     /// What the gate finds.
     pub fn from_ir(kernel: Kernel, inputs: Vec<Tensor>, target: Target) -> Result<Prepared, Diagnostics> {
+        Self::read(kernel, inputs, target, false)
+    }
+
+    /// [`Prepared::from_ir`] for a kernel that is compiled with [`CompileOptions::spill`].
+    ///
+    /// # Errors
+    /// What the gate finds.
+    pub fn from_ir_spilling(
+        kernel: Kernel,
+        inputs: Vec<Tensor>,
+        target: Target,
+    ) -> Result<Prepared, Diagnostics> {
+        Self::read(kernel, inputs, target, true)
+    }
+
+    fn read(
+        kernel: Kernel,
+        inputs: Vec<Tensor>,
+        target: Target,
+        spill: bool,
+    ) -> Result<Prepared, Diagnostics> {
         let results = kernel.outputs().enumerate().map(|(i, (_, b))| (b.name.clone(), i)).collect();
         let mut warnings = Diagnostics::new();
-        let verified = gate(kernel, target, &mut warnings)?;
+        let verified = gate_for(kernel, target, spill, &mut warnings)?;
         Ok(Prepared { source: None, verified, inputs, results, warnings, labels: Vec::new() })
     }
 
@@ -192,13 +231,23 @@ impl Prepared {
 ///
 /// # Errors
 /// What the gate finds.
-pub fn gate(mut kernel: Kernel, target: Target, warnings: &mut Diagnostics) -> Result<Verified, Diagnostics> {
+pub fn gate(kernel: Kernel, target: Target, warnings: &mut Diagnostics) -> Result<Verified, Diagnostics> {
+    gate_for(kernel, target, false, warnings)
+}
+
+/// [`gate`]; with `spill`, that SBUF has no room for a tile is left to the compiler.
+fn gate_for(
+    mut kernel: Kernel,
+    target: Target,
+    spill: bool,
+    warnings: &mut Diagnostics,
+) -> Result<Verified, Diagnostics> {
     let found = accumulate::resolve(&mut kernel, target);
     if found.has_errors() {
         return Err(found);
     }
     warnings.extend(found);
-    let verified = verify(kernel, target)?;
+    let verified = if spill { verify_spilling(kernel, target)? } else { verify(kernel, target)? };
     warnings.extend(verified.warnings().clone());
     Ok(verified)
 }

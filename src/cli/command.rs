@@ -176,6 +176,9 @@ pub struct Schedule {
     /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
+    /// Let tiles for which SBUF has no room wait in device memory, and say which
+    #[arg(long)]
+    pub spill: bool,
     /// Write the machine program to a file
     #[arg(long, short, value_name = "FILE.nkim")]
     pub output: Option<PathBuf>,
@@ -198,6 +201,9 @@ pub struct Simulation {
     /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
+    /// Let tiles for which SBUF has no room wait in device memory, and say which
+    #[arg(long)]
+    pub spill: bool,
     /// Do not compute results: for shapes too large to compute
     #[arg(long)]
     pub time_only: bool,
@@ -209,7 +215,13 @@ pub struct Simulation {
 impl Simulation {
     /// `subject` with its data.
     pub fn full(subject: &Subject) -> Simulation {
-        Simulation { subject: subject.clone(), without: Vec::new(), time_only: false, adversary: None }
+        Simulation {
+            subject: subject.clone(),
+            without: Vec::new(),
+            spill: false,
+            time_only: false,
+            adversary: None,
+        }
     }
     /// The time of `subject` alone.
     pub fn time_only(subject: &Subject) -> Simulation {
@@ -245,6 +257,9 @@ pub struct Report {
     /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
+    /// Let tiles for which SBUF has no room wait in device memory, and say which
+    #[arg(long)]
+    pub spill: bool,
     /// Compare with the same on another target
     #[arg(long, value_name = "TARGET", value_parser = target)]
     pub vs_target: Option<Target>,

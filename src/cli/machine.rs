@@ -3,7 +3,7 @@
 use super::command::{Simulation, Subject};
 use super::context::source;
 use super::schedule::compiler;
-use super::subject::{FileKind, Input, check_given, describe, inputs, load_with, read_text};
+use super::subject::{FileKind, Input, check_given, describe, inputs, load_for, read_text};
 use crate::args::FileWriter;
 use nki_backend::device::{CompileOptions, Pass};
 use nki_ir::kernel::BufKind;
@@ -37,8 +37,8 @@ pub struct Machine {
 pub fn load_machine(args: &Simulation) -> Result<Machine, Diagnostics> {
     let mode = if args.time_only { Mode::TimeOnly } else { Mode::Full };
     let mut machine = match FileKind::of(&args.subject.kernel) {
-        Some(FileKind::Machine) => from_file(&args.subject, &args.without, mode)?,
-        _ => compiled(&args.subject, &args.without, mode)?,
+        Some(FileKind::Machine) => from_file(args, mode)?,
+        _ => compiled(args, mode)?,
     };
     machine.adversary = args.adversary;
     Ok(machine)
@@ -56,9 +56,9 @@ pub fn load_timed(args: &Simulation) -> Result<Machine, Diagnostics> {
     load_machine(&Simulation { time_only: false, ..args.clone() })
 }
 
-fn compiled(subject: &Subject, without: &[Pass], mode: Mode) -> Result<Machine, Diagnostics> {
-    let loaded = load_with(subject, mode != Mode::TimeOnly)?;
-    let options = without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
+fn compiled(args: &Simulation, mode: Mode) -> Result<Machine, Diagnostics> {
+    let loaded = load_for(&args.subject, mode != Mode::TimeOnly, args.spill)?;
+    let options = options(&args.without, args.spill);
     let compiled = loaded.prepared.compile_with(&options)?;
     let report = (compiled.report.to_string(), compiler(&compiled));
     let inputs = loaded.prepared.inputs().to_vec();
@@ -73,9 +73,20 @@ fn compiled(subject: &Subject, without: &[Pass], mode: Mode) -> Result<Machine, 
     })
 }
 
-fn from_file(subject: &Subject, without: &[Pass], mode: Mode) -> Result<Machine, Diagnostics> {
-    if let Some(pass) = without.first() {
-        let text = format!("`--without {}`: {} is compiled already", pass.name(), subject.kernel);
+/// How the command line wants a kernel compiled.
+pub fn options(without: &[Pass], spill: bool) -> CompileOptions {
+    let spilling = CompileOptions { spill, ..CompileOptions::default() };
+    without.iter().fold(spilling, |o, &pass| o.without(pass))
+}
+
+fn from_file(args: &Simulation, mode: Mode) -> Result<Machine, Diagnostics> {
+    let subject = &args.subject;
+    let asked = match args.without.first() {
+        Some(pass) => Some(format!("--without {}", pass.name())),
+        None => args.spill.then(|| "--spill".to_string()),
+    };
+    if let Some(asked) = asked {
+        let text = format!("`{asked}`: {} is compiled already", subject.kernel);
         return Err(Diagnostic::error(Code::Usage, text).into());
     }
     let program = read_machine(subject)?;

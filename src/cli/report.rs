@@ -57,7 +57,7 @@ pub fn run(context: &Context, args: &Report) -> Result<Outcome, Diagnostics> {
 }
 
 fn simulation(args: &Report) -> Simulation {
-    Simulation { without: args.without.clone(), ..Simulation::time_only(&args.subject) }
+    Simulation { without: args.without.clone(), spill: args.spill, ..Simulation::time_only(&args.subject) }
 }
 
 fn say_advice(context: &Context, advice: &[Advice], kernel_ns: f64) {
@@ -120,7 +120,7 @@ fn other(args: &Report) -> Simulation {
     subject.args.retain(|(name, _)| !args.vs_args.iter().any(|(other, _)| other == name));
     subject.args.extend(args.vs_args.iter().cloned());
     let without = if args.vs_without.is_empty() { &args.without } else { &args.vs_without };
-    Simulation { without: without.clone(), ..Simulation::time_only(&subject) }
+    Simulation { without: without.clone(), spill: args.spill, ..Simulation::time_only(&subject) }
 }
 
 fn is_saved(name: &str) -> bool {

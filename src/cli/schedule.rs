@@ -3,9 +3,10 @@
 use super::command::Schedule;
 use super::context::{Context, Outcome, diagnostics};
 use super::ir::output_kind;
-use super::subject::{FileKind, load_with};
+use super::machine::options;
+use super::subject::{FileKind, load_for};
 use crate::args::write_file;
-use nki_backend::device::{CompileOptions, Compiled};
+use nki_backend::device::Compiled;
 use nki_ir::{Code, Diagnostic, Diagnostics};
 use nki_sim::program::STREAM_ENGINES;
 use serde_json::{Value, json};
@@ -17,8 +18,8 @@ pub fn run(context: &Context, args: &Schedule) -> Result<Outcome, Diagnostics> {
         let text = format!("`{}`: a schedule is a machine program", path.display());
         return Err(Diagnostic::error(Code::Usage, text).help("write to a .nkim file").into());
     }
-    let loaded = load_with(&args.subject, args.ablate && !args.time_only)?;
-    let options = args.without.iter().fold(CompileOptions::default(), |o, &pass| o.without(pass));
+    let loaded = load_for(&args.subject, args.ablate && !args.time_only, args.spill)?;
+    let options = options(&args.without, args.spill);
     if args.ablate {
         return super::ablate::run(context, args, &loaded, &options);
     }

@@ -47,6 +47,14 @@ pub fn load(subject: &Subject) -> Result<Loaded, Diagnostics> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(subject: &Subject, data: bool) -> Result<Loaded, Diagnostics> {
+    load_for(subject, data, false)
+}
+
+/// [`load_with`], with `spill` for a compilation that may move tiles to device memory.
+///
+/// # Errors
+/// As [`load`]; that SBUF has no room for a tile is left to the compiler then.
+pub fn load_for(subject: &Subject, data: bool, spill: bool) -> Result<Loaded, Diagnostics> {
     match FileKind::of(&subject.kernel) {
         Some(FileKind::TileIr) => {
             let kernel = read_ir(&subject.kernel)?;
@@ -55,7 +63,8 @@ pub fn load_with(subject: &Subject, data: bool) -> Result<Loaded, Diagnostics> {
                 false => check_given(&kernel.name, &signature(&kernel), subject).map(|()| Vec::new())?,
             };
             let what = describe(&kernel.name, &signature(&kernel));
-            Ok(Loaded { prepared: Prepared::from_ir(kernel, inputs, subject.target())?, what, problem: None })
+            let prepare = if spill { Prepared::from_ir_spilling } else { Prepared::from_ir };
+            Ok(Loaded { prepared: prepare(kernel, inputs, subject.target())?, what, problem: None })
         }
         Some(FileKind::Machine) => {
             let text =
@@ -71,7 +80,8 @@ pub fn load_with(subject: &Subject, data: bool) -> Result<Loaded, Diagnostics> {
                 apply_tuned(&mut problem, path, subject)?;
             }
             let what = format!("{} {}", problem.kernel.name, problem.describe());
-            Ok(Loaded { prepared: Prepared::of(&problem, subject.target())?, what, problem: Some(problem) })
+            let prepare = if spill { Prepared::of_spilling } else { Prepared::of };
+            Ok(Loaded { prepared: prepare(&problem, subject.target())?, what, problem: Some(problem) })
         }
     }
 }
