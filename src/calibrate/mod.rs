@@ -44,7 +44,9 @@ pub struct Case {
     pub without: &'static [Pass],
     pub clock: Clock,
     pub latency_ms: f64,
-    /// Time that engines were active.
+    /// Duration of the one run that active times and counters belong to; `latency_ms` is the mean of others.
+    pub run_ms: f64,
+    /// Time that engines were active in that run.
     pub active_ms: &'static [(Engine, f64)],
     /// Published counters by the names of calibration.md section 2; what the publication leaves out is absent.
     pub counters: &'static [(Counter, u64)],
@@ -223,12 +225,26 @@ impl Measurement {
         let pair = |&(engine, measured)| (engine, Pair { measured, simulated: simulated(engine) });
         self.case.active_ms.iter().map(pair).collect()
     }
-    /// Largest difference of an engine's active share of the latency, in points of 100.
+    /// Simulated time of engines in milliseconds by other definitions than [`active`](Self::active): occupied, so that nothing
+    /// else could issue, and the sum of all times from issue to visible result.
+    pub fn occupied_and_summed(&self) -> Vec<(Engine, [f64; 2])> {
+        let of = |&(engine, _): &(Engine, f64)| {
+            let found = self.report.engines.iter().find(|e| e.engine == engine);
+            (engine, found.map_or([0.0; 2], |e| [e.busy_ns * 1e-6, e.instruction_ns * 1e-6]))
+        };
+        self.case.active_ms.iter().map(of).collect()
+    }
+    /// Active share of engines, of 1: of the run that it was measured in.
+    pub fn active_shares(&self) -> Vec<(Engine, Pair)> {
+        let simulated = self.latency().simulated;
+        let share =
+            |p: Pair| Pair { measured: p.measured / self.case.run_ms, simulated: p.simulated / simulated };
+        self.active().into_iter().map(|(e, p)| (e, share(p))).collect()
+    }
+    /// Largest difference of an engine's active share, in points of 100.
     pub fn active_points(&self) -> f64 {
-        let latency = self.latency();
-        let points =
-            |p: &Pair| 100.0 * (p.simulated / latency.simulated - p.measured / latency.measured).abs();
-        self.active().iter().map(|(_, p)| points(p)).fold(0.0, f64::max)
+        let points = |p: Pair| 100.0 * (p.simulated - p.measured).abs();
+        self.active_shares().into_iter().map(|(_, p)| points(p)).fold(0.0, f64::max)
     }
     /// Counters: name, measured, simulated.
     pub fn counters(&self) -> Vec<(&'static str, u64, u64)> {

@@ -92,8 +92,14 @@ fn say(context: &Context, m: &Measurement) {
     ));
     context.say(format!("  {:<18} {:>16} {:>16}{:>8}", "", "measured", "simulated", "ratio"));
     context.say(line("latency", "ms", &m.latency()));
-    for (engine, p) in m.active() {
-        context.say(line(&format!("{engine} active"), "ms", &p));
+    for ((engine, p), (_, share)) in m.active().into_iter().zip(m.active_shares()) {
+        let share = format!("ms; {:.1} % and {:.1} %", 100.0 * share.measured, 100.0 * share.simulated);
+        context.say(line(&format!("{engine} active"), &share, &p));
+    }
+    for (engine, [occupied, summed]) in m.occupied_and_summed() {
+        context.say(format!(
+            "  {engine} occupied {occupied:.3} ms, instructions summed {summed:.3} ms (simulated)"
+        ));
     }
     for (name, measured, simulated) in m.counters() {
         let word = if measured == simulated { "" } else { "  differs" };
@@ -121,6 +127,11 @@ fn summary(s: &Summary) -> Value {
 fn to_json(m: &Measurement, left: &Left) -> Value {
     let active: serde_json::Map<String, Value> =
         m.active().iter().map(|(e, p)| (e.to_string(), pair(p))).collect();
+    let others: serde_json::Map<String, Value> = m
+        .occupied_and_summed()
+        .iter()
+        .map(|(e, [occupied, summed])| (e.to_string(), json!({ "occupied": occupied, "summed": summed })))
+        .collect();
     let counters: serde_json::Map<String, Value> = m
         .counters()
         .iter()
@@ -138,6 +149,8 @@ fn to_json(m: &Measurement, left: &Left) -> Value {
         },
         "latency_ms": pair(&m.latency()),
         "ratio": m.latency().ratio(),
+        "run_ms": m.case.run_ms,
+        "other_definitions_ms": others,
         "active_ms": active,
         "active_points": m.active_points(),
         "counters": counters,

@@ -2,6 +2,7 @@
 //! register themselves for `nki calibrate`.
 #![forbid(unsafe_code)]
 
+pub mod attention;
 pub mod cases;
 pub mod ladder;
 pub mod lora;

@@ -66,36 +66,67 @@ pub fn add_rmsnorm_matmul(
             (0..n / 512).map(|ni| load(nc, tile(ni), 512)).collect()
         })
         .collect();
-    for r in nc.tiles(rows, 128) {
-        let (a, b) = (load(nc, x.at((r, ..)), k), load(nc, z.at((r, ..)), k));
-        let sum = nc.sbuf::<f32>([128, k]);
-        nc.tensor_tensor(sum, a, b, Alu::Add).engine(Engine::Vector);
-        let squares = nc.sbuf::<f32>([128, k]);
-        nc.activation(squares, Act::Square, sum);
-        let total = nc.sbuf::<f32>([128, 1]);
-        nc.tensor_reduce(total, Alu::Add, squares).engine(Engine::Vector);
-        let mean = nc.sbuf::<f32>([128, 1]);
-        nc.activation(mean, Act::Copy, total).scale(1.0 / k as f32).bias(eps);
-        let factor = nc.sbuf::<f32>([128, 1]);
-        nc.activation(factor, Act::Rsqrt, mean);
-        let scaled = nc.sbuf::<f32>([128, k]);
-        nc.activation(scaled, Act::Copy, sum).scale(factor);
-        let normal = nc.sbuf::<f32>([128, k]);
-        nc.tensor_tensor(normal, scaled, gains, Alu::Multiply).engine(Engine::Vector);
-        for ni in 0..n / 512 {
-            let acc = nc.psum([128, 512]);
-            for (ki, weights) in weights.iter().enumerate() {
-                let turned = product_with_identity(nc, normal.at((.., ki * 128..ki * 128 + 128)), identity);
-                let block = nc.sbuf::<f32>([128, 128]);
-                copy(nc, block, turned);
-                nc.nc_matmul(acc, block, weights[ni]);
+    // The tensor engine is two blocks of transposes ahead of the products, so that their copies need not be waited for.
+    let turned: Vec<Vec<Acc<f32>>> =
+        (0..2).map(|_| (0..k / 128).map(|_| nc.psum([128, 128])).collect()).collect();
+    let blocks: Vec<Vec<Tile<f32>>> =
+        (0..3).map(|_| (0..k / 128).map(|_| nc.sbuf([128, 128])).collect()).collect();
+    let sums: Vec<Acc<f32>> = (0..2).map(|_| nc.psum([128, 512])).collect();
+    let (per_row, all) = (n / 512, rows / 128 * (n / 512));
+    let operands = |r: usize| [x, z].map(|x| load(nc, x.at((r * 128..r * 128 + 128, ..)), k));
+    let mut normal = vec![normalised_sum(nc, operands(0), gains, eps)];
+    let mut next = (rows > 128).then(|| operands(1));
+    for step in 0..all + 2 {
+        if step < all {
+            for (ki, turned) in turned[step % 2].iter().enumerate() {
+                let block = normal[step / per_row].at((.., ki * 128..ki * 128 + 128));
+                nc.nc_matmul(*turned, block, identity).is_transpose(true);
+            }
+        }
+        if step >= 2 {
+            let done = step - 2;
+            let (r, ni) = (done / per_row, done % per_row);
+            for (block, weights) in blocks[done % 3].iter().zip(&weights) {
+                nc.nc_matmul(sums[done % 2], *block, weights[ni]);
             }
             let result = nc.sbuf::<f32>([128, 512]);
-            copy(nc, result, acc);
-            store(nc, out.at((r, ni * 512..ni * 512 + 512)), result);
+            copy(nc, result, sums[done % 2]);
+            store(nc, out.at((r * 128..r * 128 + 128, ni * 512..ni * 512 + 512)), result);
+        }
+        if step < all {
+            for (block, turned) in blocks[step % 3].iter().zip(&turned[step % 2]) {
+                copy(nc, *block, *turned);
+            }
+        }
+        if step % per_row == 1
+            && let Some(operands_of_next) = next.take()
+        {
+            normal.push(normalised_sum(nc, operands_of_next, gains, eps));
+            let then = step / per_row + 2;
+            next = (then < rows / 128).then(|| operands(then));
         }
     }
     out
+}
+
+/// `rmsnorm(a + b) ∘ gains` of 128 rows.
+fn normalised_sum(nc: Nc, [a, b]: [Tile<f32>; 2], gains: Tile<f32>, eps: Tile<f32>) -> Tile<f32> {
+    let [_, k] = a.dims();
+    let sum = nc.sbuf::<f32>([128, k]);
+    nc.tensor_tensor(sum, a, b, Alu::Add).engine(Engine::Vector);
+    let squares = nc.sbuf::<f32>([128, k]);
+    nc.activation(squares, Act::Square, sum);
+    let total = nc.sbuf::<f32>([128, 1]);
+    nc.tensor_reduce(total, Alu::Add, squares).engine(Engine::Vector);
+    let mean = nc.sbuf::<f32>([128, 1]);
+    nc.activation(mean, Act::Copy, total).scale(1.0 / k as f32).bias(eps);
+    let factor = nc.sbuf::<f32>([128, 1]);
+    nc.activation(factor, Act::Rsqrt, mean);
+    let scaled = nc.sbuf::<f32>([128, k]);
+    nc.activation(scaled, Act::Copy, sum).scale(factor);
+    let normal = nc.sbuf::<f32>([128, k]);
+    nc.tensor_tensor(normal, scaled, gains, Alu::Multiply).engine(Engine::Vector);
+    normal
 }
 
 /// C4 and C4b: sixteen products `[4096, 64] · [64, 4096]`. The left operand is transposed once per batch, into buffers 1024

@@ -1,6 +1,7 @@
 //! Kernels that the vector engine bounds: C6, C7 and C9 of calibration.md.
 
 use crate::pieces::{load, store};
+use nki::ir::op::DgeMode;
 use nki::prelude::*;
 
 /// A new tile that the scalar engine fills with `factor · x`.
@@ -83,24 +84,28 @@ fn step(
 pub fn rope(nc: Nc, x: Hbm<f32>, cos: Hbm<f32>, sin: Hbm<f32>) -> Hbm<f32> {
     let [_, n] = x.dims();
     let out = nc.hbm([128, n]);
+    // One buffer for each operand, and two products in place: the next load waits for the last use.
+    let whole = nc.sbuf::<f32>([128, 512]);
+    let [cos_tile, sin_tile] = [nc.sbuf::<f32>([64, 512]), nc.sbuf::<f32>([64, 512])];
+    let products: [Tile<f32>; 2] = std::array::from_fn(|_| nc.sbuf([64, 512]));
     for c in nc.tiles(n, 512) {
-        let whole = load(nc, x.at((.., c)), 512);
-        let (cos, sin) = (load(nc, cos.at((.., c)), 512), load(nc, sin.at((.., c)), 512));
+        nc.dma_copy(whole, x.at((.., c))).dge_mode(DgeMode::None);
+        nc.dma_copy(cos_tile, cos.at((.., c))).dge_mode(DgeMode::None);
+        nc.dma_copy(sin_tile, sin.at((.., c))).dge_mode(DgeMode::None);
+        let (cos, sin) = (cos_tile, sin_tile);
         let (upper, lower) = (whole.at((0..64, ..)), nc.sbuf::<f32>([64, 512]));
         nc.activation(lower, Act::Copy, whole.at((64..128, ..)));
-        // Both results are made from the same two tiles of products, so that the second waits for the first.
-        let (left, right) = (nc.sbuf::<f32>([64, 512]), nc.sbuf::<f32>([64, 512]));
         let vector = |out: Tile<f32>, a: Tile<f32>, b: Tile<f32>, op: Alu| {
             nc.tensor_tensor(out, a, b, op).engine(Engine::Vector);
         };
         let result = nc.sbuf::<f32>([128, 512]);
-        vector(left, upper, cos, Alu::Multiply);
-        vector(right, lower, sin, Alu::Multiply);
-        vector(result.at((0..64, ..)), left, right, Alu::Subtract);
-        vector(left, lower, cos, Alu::Multiply);
-        vector(right, upper, sin, Alu::Multiply);
+        vector(products[0], upper, cos, Alu::Multiply);
+        vector(products[1], lower, sin, Alu::Multiply);
+        vector(sin, upper, sin, Alu::Multiply);
+        vector(cos, lower, cos, Alu::Multiply);
+        vector(result.at((0..64, ..)), products[0], products[1], Alu::Subtract);
         let second = nc.sbuf::<f32>([64, 512]);
-        vector(second, left, right, Alu::Add);
+        vector(second, sin, cos, Alu::Add);
         nc.activation(result.at((64..128, ..)), Act::Copy, second);
         store(nc, out.at((.., c)), result);
     }
@@ -120,8 +125,7 @@ pub fn conv1d(nc: Nc, image: Hbm<f32>, filter: Hbm<f32>) -> Hbm<f32> {
             let row = nc.sbuf::<f32>([128, width + 2]);
             nc.memset(row.at((.., 0..1)), 0.0).engine(Engine::GpSimd);
             nc.memset(row.at((.., width + 1..width + 2)), 0.0).engine(Engine::GpSimd);
-            nc.dma_copy(row.at((.., 1..width + 1)), image.at((i, c, ..)))
-                .dge_mode(nki::ir::op::DgeMode::None);
+            nc.dma_copy(row.at((.., 1..width + 1)), image.at((i, c, ..))).dge_mode(DgeMode::None);
             let result = nc.sbuf::<f32>([128, width]);
             for w in nc.tiles(width, 4) {
                 let products = nc.sbuf::<f32>([128, 4, 3]);
