@@ -154,6 +154,35 @@ fn tile_ir_can_be_written_verified_and_run() {
 
 /// The machine program of a kernel gives the same bytes and the same time through a file as it does directly.
 #[test]
+fn what_a_run_notices_is_said() {
+    let dir = folder("warnings");
+    let file = dir.join("log.nkir");
+    let text = "nki-ir 1\n\nkernel @k(%x: in hbm<f32, [2, 3]>, %y: out hbm<f32, [2, 3]>) {
+  %a = alloc sbuf<f32, [2, 3]>
+  dma_copy %a, %x
+  activation %a, %a {op = log}
+  dma_copy %y, %a
+}\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let warnings = |x: &str, mode: &str| {
+        let ran = json(&["run", &file, "--arg", &format!("x={x}:f32[2,3]"), "--mode", mode]);
+        let found =
+            ran["warnings"].as_array().unwrap().iter().map(|w| w["message"].as_str().unwrap().to_string());
+        found.collect::<Vec<_>>()
+    };
+    for mode in ["interp", "sim"] {
+        assert_eq!(
+            warnings("zeros", mode),
+            ["activation: log of 0.0, which is outside [2^-64, 2^64]"],
+            "{mode}"
+        );
+        assert!(warnings("ones", mode).is_empty(), "{mode}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn machine_programs_can_be_written_verified_run_and_traced() {
     let dir = folder("machine");
     let file = |name: &str| dir.join(name).display().to_string();

@@ -32,6 +32,8 @@ pub struct Ran {
     pub took: Duration,
     /// What the simulator reports.
     pub report: Option<SimReport>,
+    /// What was found on the way and is no error; findings of the gate are in [`Prepared::warnings`].
+    pub warnings: Diagnostics,
 }
 
 impl Prepared {
@@ -168,15 +170,16 @@ impl Prepared {
     /// # Errors
     /// What goes wrong while compiling or running.
     pub fn run(&self, mode: Mode) -> Result<Ran, Diagnostics> {
-        let (mut took, mut report) = (Duration::ZERO, None);
+        let (mut took, mut report, mut warnings) = (Duration::ZERO, None, Diagnostics::new());
         let outputs = match mode {
             Mode::Eager => return self.run_eagerly(),
             Mode::Interp => {
                 let start = Instant::now();
                 let options = InterpOptions::default();
-                let outputs = nki_ir::interp::run(&self.verified, &self.inputs, &options)?;
+                let outcome = nki_ir::interp::run_with_warnings(&self.verified, &self.inputs, &options)?;
                 took = start.elapsed();
-                outputs
+                warnings = outcome.warnings;
+                outcome.outputs
             }
             Mode::Sim => {
                 let program = nki_sim::verify(self.compile()?.program)?;
@@ -184,6 +187,7 @@ impl Prepared {
                 let simulated = nki_sim::run(&program, &self.inputs, &SimOptions::default())?;
                 took = start.elapsed();
                 report = Some(simulated.report);
+                warnings = simulated.warnings;
                 simulated.outputs
             }
             Mode::Host => self.run_native(&mut took)?,
@@ -194,7 +198,7 @@ impl Prepared {
             tensor.map(|t| (name.clone(), t))
         };
         let results = self.results.iter().filter_map(take).collect();
-        Ok(Ran { results, took, report })
+        Ok(Ran { results, took, report, warnings })
     }
 
     fn run_eagerly(&self) -> Result<Ran, Diagnostics> {
@@ -204,10 +208,14 @@ impl Prepared {
         };
         let executable = source.compile(Mode::Eager, self.target())?;
         let start = Instant::now();
-        let tensors = executable.run(&self.inputs)?.into_tensors();
+        let ran = executable.run(&self.inputs)?;
         let took = start.elapsed();
+        // The first are those of the trace, which `self.warnings` has.
+        let mut warnings = Diagnostics::new();
+        ran.warnings.iter().skip(executable.warnings().iter().count()).for_each(|d| warnings.push(d.clone()));
+        let tensors = ran.into_tensors();
         let names = self.results.iter().map(|r| r.0.clone());
-        Ok(Ran { results: names.zip(tensors).collect(), took, report: None })
+        Ok(Ran { results: names.zip(tensors).collect(), took, report: None, warnings })
     }
 
     #[cfg(feature = "jit")]

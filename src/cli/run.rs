@@ -81,7 +81,9 @@ fn kernel(context: &Context, args: &Run) -> Result<Job, Diagnostics> {
     drop(progress);
     let Loaded { prepared, what, problem } = loaded;
     let name = prepared.kernel().name.clone();
-    Ok(Job { name, what, mode, warnings: prepared.warnings, problem, ran })
+    let mut warnings = prepared.warnings;
+    warnings.extend(ran.warnings.clone());
+    Ok(Job { name, what, mode, warnings, problem, ran })
 }
 
 fn machine(context: &Context, args: &Run) -> Result<Job, Diagnostics> {
@@ -98,9 +100,9 @@ fn machine(context: &Context, args: &Run) -> Result<Job, Diagnostics> {
     drop(progress);
     let results = machine.results().map(str::to_string).zip(output.outputs).collect();
     let mut warnings = machine.warnings.clone();
-    warnings.extend(output.warnings);
+    warnings.extend(output.warnings.clone());
     let name = machine.program.header().name.clone();
-    let ran = Ran { results, took, report: Some(output.report) };
+    let ran = Ran { results, took, report: Some(output.report), warnings: output.warnings };
     Ok(Job { name, what: machine.what, mode, warnings, problem: None, ran })
 }
 
