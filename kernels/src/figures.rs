@@ -42,6 +42,12 @@ const LARGER: &[Shape] = &[
         args: &[("causal", "true")],
     },
     shape("attention_decode", &[("batch", 1), ("heads", 32), ("kv_heads", 8), ("slots", 1024), ("d", 128)]),
+    Shape {
+        kernel: "attention_decode_blocks",
+        dtype: DType::BF16,
+        dims: &[("batch", 1), ("heads", 32), ("kv_heads", 8), ("rows", 1024), ("n", 64), ("d", 128)],
+        args: &[],
+    },
     shape("attention_backward", &[("heads", 2), ("queries", 1024), ("keys", 1024), ("d", 128)]),
     shape("cross_entropy", &[("rows", 256), ("classes", 32128)]),
     shape("cross_entropy_backward", &[("rows", 256), ("classes", 32128)]),

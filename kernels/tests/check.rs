@@ -75,6 +75,11 @@ fn attention_decode() {
 }
 
 #[test]
+fn attention_decode_blocks() {
+    check("attention_decode_blocks");
+}
+
+#[test]
 fn cast() {
     check("cast");
 }
@@ -370,6 +375,8 @@ fn arguments_that_no_reference_takes() {
         ("kv_update", ("tokens", 300), "the new tokens fit into the cache"),
         ("kv_update_blocks", ("tokens", 300), "of `slots` is"),
         ("attention_decode", ("slots", 3), "of `lengths` is"),
+        ("attention_decode_blocks", ("n", 2), "of `lengths` is"),
+        ("attention_decode_blocks", ("rows", 48), "of `table` is"),
         ("moe", ("experts", 1), "of `experts` is"),
     ];
     for (name, (dim, size), text) in cases {

@@ -1,5 +1,6 @@
 //! Attention of a few new tokens over a cache of keys and values.
 
+use super::cache::Cache;
 use nki::prelude::*;
 use std::ops::Range;
 
@@ -42,14 +43,76 @@ pub fn attention_decode<T: Float>(
     sink: Option<Hbm<f32>>,
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
+    let [batch, _, kv_heads, d]: [usize; 4] = k.dims();
+    let [_, _, _, slots] = k_cache.dims();
+    let (keys_dims, values_dims): ([usize; 4], [usize; 4]) = (k_cache.dims(), v_cache.dims());
+    ensure!(nc, keys_dims == [batch, kv_heads, d, slots] && values_dims == [batch, kv_heads, slots, d]);
+    attend(nc, [q, k, v], Cache::Slots { keys: k_cache, values: v_cache }, slots, lengths, sink, &cfg)
+}
+
+/// How a cache of blocks is cut.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct BlocksConfig {
+    /// Slots of a block.
+    #[config(default = 16)]
+    pub length: usize,
+}
+
+/// As [`attention_decode`] over a cache of blocks: `table[b, i]` is the block with the slots from `i · length` on of sequence `b`.
+///
+/// `k_cache` and `v_cache` are `[blocks · length, kv_heads, d]`, rows as `kv_update_blocks` writes them; `table` is `[batch, n]`. Blocks that
+/// a sequence does not have yet are negative numbers: they lie past its length. Rows of such a block, or of one beyond the cache, are zeros.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn attention_decode_blocks<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    k_cache: Hbm<T>,
+    v_cache: Hbm<T>,
+    table: Hbm<i32>,
+    lengths: Hbm<i32>,
+    sink: Option<Hbm<f32>>,
+    blocks: BlocksConfig,
+    cfg: AttentionDecodeConfig,
+) -> Hbm<T> {
+    let [batch, _, kv_heads, d]: [usize; 4] = k.dims();
+    let (length, [rows, _, _]) = (blocks.length, k_cache.dims());
+    let (keys_dims, values_dims): ([usize; 3], [usize; 3]) = (k_cache.dims(), v_cache.dims());
+    let [sequences, n] = table.dims();
+    ensure!(nc, keys_dims == [rows, kv_heads, d] && values_dims == keys_dims);
+    ensure!(nc, sequences == batch && n > 0, "a row of the table for each sequence");
+    ensure!(nc, rows > 0 && length > 0 && rows % length == 0, "the cache has whole blocks");
+    ensure!(nc, rows <= 1 << 24, "the number of a row is exact in f32");
+    let numbers = super::cache::numbers(nc, table, length);
+    attend(
+        nc,
+        [q, k, v],
+        Cache::Blocks { keys: k_cache, values: v_cache, numbers },
+        n * length,
+        lengths,
+        sink,
+        &cfg,
+    )
+}
+
+/// All sequences, each over a cache of `slots`.
+#[nki::kernel]
+fn attend<T: Float>(
+    nc: Nc,
+    [q, k, v]: [Hbm<T>; 3],
+    cache: Cache<T>,
+    slots: usize,
+    lengths: Hbm<i32>,
+    sink: Option<Hbm<f32>>,
+    cfg: &AttentionDecodeConfig,
+) -> Hbm<T> {
     let [batch, tokens, heads, d] = q.dims();
     let [_, _, kv_heads, _]: [usize; 4] = k.dims();
     let (k_dims, v_dims, n_lengths): ([usize; 4], [usize; 4], [usize; 1]) =
         (k.dims(), v.dims(), lengths.dims());
-    let [_, _, _, slots] = k_cache.dims();
-    let (keys_dims, values_dims): ([usize; 4], [usize; 4]) = (k_cache.dims(), v_cache.dims());
     ensure!(nc, k_dims == [batch, tokens, kv_heads, d] && v_dims == k_dims && n_lengths == [batch]);
-    ensure!(nc, keys_dims == [batch, kv_heads, d, slots] && values_dims == [batch, kv_heads, slots, d]);
     ensure!(nc, d > 0 && d <= 128 && kv_heads > 0 && tokens > 0);
     ensure!(nc, heads % kv_heads == 0 && heads > 0, "every key head serves the same number of query heads");
     ensure!(nc, heads * tokens <= 128, "a query of every head stands on a partition of its own");
@@ -64,17 +127,17 @@ pub fn attention_decode<T: Float>(
     }
     let sizes = Sizes { tokens, heads, kv_heads, d };
     let scale = cfg.scale.unwrap_or(1.0 / (d as f32).sqrt());
-    let constants = Constants::new(nc, &sizes, used, sink, &cfg, scale);
+    let constants = Constants::new(nc, &sizes, used, sink, cfg, scale);
     let out = nc.hbm([batch, tokens, heads, d]);
     let known = nc.load(lengths.reshape([1, batch]).broadcast(0, 128)).to::<f32>();
     for b in nc.range(batch) {
+        let cache = cache.of(b);
         let new =
             New::<T>::load(nc, &sizes, q.at((b, .., .., ..)), k.at((b, .., .., ..)), v.at((b, .., .., ..)));
-        let (keys, values) = (k_cache.at((b, .., .., ..)), v_cache.at((b, .., .., ..)));
         let hidden = hidden(nc, &constants, known.at((.., b..b + 1)), tokens, cfg.window);
-        let scores = scores(nc, &sizes, &constants, &new, keys, &hidden);
+        let scores = scores(nc, &sizes, &constants, &new, &cache, &hidden);
         let (weights, share) = softmax::<T>(nc, &sizes, &constants, scores);
-        let sums = weighted(nc, &sizes, &constants, &new, weights, values);
+        let sums = weighted(nc, &sizes, &constants, &new, weights, &cache);
         finish(nc, out.at((b, .., .., ..)).merge(0, 2), sums, share.at((0..d, ..)));
     }
     out
@@ -109,11 +172,11 @@ impl Sizes {
 /// Keys that are loaded together. Partition `p` of the values holds `tiles` neighbouring keys, from `first + p · tiles` on: a
 /// partition then reads one long run. The columns of keys are taken in the same order.
 #[derive(Clone)]
-struct Chunk {
-    keys: Range<usize>,
+pub(super) struct Chunk {
+    pub keys: Range<usize>,
     /// Tiles of keys, and the partitions that each fills.
-    tiles: usize,
-    lanes: usize,
+    pub tiles: usize,
+    pub lanes: usize,
     /// Position of the first tile among all.
     at: usize,
 }
@@ -273,7 +336,7 @@ fn scores<T: Float>(
     sizes: &Sizes,
     constants: &Constants,
     new: &New<T>,
-    keys: Hbm<T>,
+    cache: &Cache<T>,
     hidden: &Option<Tile<f32>>,
 ) -> Tile<f32> {
     let Sizes { tokens, heads, kv_heads, d } = *sizes;
@@ -284,13 +347,11 @@ fn scores<T: Float>(
     for first in (0..kv_heads).step_by(packed) {
         let columns = first * group..(first + packed) * group;
         let q = new.q_packed.split(1, &[tokens, heads]).at((.., .., columns.clone()));
-        let keys = keys.at((first..first + packed, .., ..)).merge(0, 2);
         for c in &constants.chunks {
             if c.lanes < 128 {
                 nc.memset(all.at((.., .., columns.clone(), c.at)), HIDDEN.into());
             }
-            let loaded = nc.load(keys.at((.., c.keys.clone())));
-            let by_lane = loaded.split(1, &[c.lanes, c.tiles]);
+            let by_lane = cache.columns(nc, first..first + packed, c);
             for tiles in (0..c.tiles).step_by(fit).map(|t| t..(t + fit).min(c.tiles)) {
                 let bank = nc.psum([c.lanes, tokens, packed * group, tiles.len()]);
                 for t in tiles.clone() {
@@ -374,17 +435,15 @@ fn weighted<T: Float>(
     constants: &Constants,
     new: &New<T>,
     weights: Tile<T>,
-    values: Hbm<T>,
+    cache: &Cache<T>,
 ) -> Acc {
     let Sizes { tokens, heads, kv_heads, d } = *sizes;
     let (packed, group) = (sizes.packed(), sizes.group());
     let sums = nc.psum([d, tokens, heads]);
     let columns = |j: usize| j * group..(j + 1) * group;
     for first in (0..kv_heads).step_by(packed) {
-        let values = values.at((first..first + packed, .., ..));
         for c in &constants.chunks {
-            let by_lane = values.at((.., c.keys.clone(), ..)).split(1, &[c.lanes, c.tiles]);
-            let loaded = nc.load(by_lane.permute(&[1, 0, 2, 3]));
+            let loaded = cache.rows(nc, first..first + packed, c);
             for lane in 0..packed {
                 let columns = columns(first + lane);
                 for t in 0..c.tiles {

@@ -1,4 +1,4 @@
-//! `attention_decode`: attention of a few new tokens over a cache. See `DESIGN.md`.
+//! `attention_decode` and `attention_decode_blocks`: attention of a few new tokens over a cache. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::{DType, Tensor};
@@ -15,13 +15,31 @@
 //! let spec = attention_decode::specialize::<f32>(&q, &k, &v, &cache, &v_cache, &lengths, None::<&Tensor>, cfg);
 //! assert_eq!(nki::args::to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
 //! ```
+//!
+//! The same with a cache of two blocks of three slots, of which the sequence uses the second:
+//!
+//! ```
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::attention_decode::{AttentionDecodeConfig, BlocksConfig, attention_decode_blocks};
+//!
+//! let one = |x| Tensor::from_f32(&[1, 1, 1, 1], &[x]).unwrap();
+//! let cache = Tensor::from_f32(&[6, 1, 1], &[7.0, 7.0, 7.0, 2.0, 0.0, 0.0]).unwrap();
+//! let int = |shape: &[usize]| nki::args::from_f64(DType::I32, shape, &[1.0]).unwrap();
+//! let (table, lengths, cfg) = (int(&[1, 1]), int(&[1]), AttentionDecodeConfig::default());
+//! let (q, k, v, sink, blocks) = (one(0.0), one(1.0), one(4.0), None::<&Tensor>, BlocksConfig { length: 3 });
+//! let spec =
+//!     attention_decode_blocks::specialize::<f32>(&q, &k, &v, &cache, &cache, &table, &lengths, sink, blocks, cfg);
+//! assert_eq!(nki::args::to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
+//! ```
 
+mod cache;
 mod kernel;
 pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{AttentionDecodeConfig, attention_decode};
+pub use kernel::{AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -61,18 +79,21 @@ pub static CONTRACT: Contract = Contract {
 };
 nki::contract!(CONTRACT);
 
-fn reference(i: &Inputs) -> Vec<Vec<f64>> {
+fn shape(i: &Inputs, slots: usize) -> reference::Shape {
     let d = i.dim("d");
-    let shape = reference::Shape {
+    reference::Shape {
         batch: i.dim("batch"),
         tokens: i.dim("tokens"),
         heads: i.dim("heads"),
         kv_heads: i.dim("kv_heads"),
-        slots: i.dim("slots"),
+        slots,
         d,
         scale: i.value::<Option<f64>>("scale").unwrap_or(1.0 / (d as f64).sqrt()),
         window: i.value("window"),
-    };
+    }
+}
+
+fn reference(i: &Inputs) -> Vec<Vec<f64>> {
     let tensors = reference::Tensors {
         q: i.tensor("q"),
         k: i.tensor("k"),
@@ -82,7 +103,7 @@ fn reference(i: &Inputs) -> Vec<Vec<f64>> {
         lengths: i.tensor("lengths"),
         sink: i.get("sink"),
     };
-    vec![reference::attention_decode(&tensors, &shape)]
+    vec![reference::attention_decode(&tensors, &shape(i, i.dim("slots")))]
 }
 
 /// Batch, new tokens, heads, heads of keys, slots, elements; lengths from 0 to all slots.
@@ -124,4 +145,81 @@ fn cases() -> Vec<Case> {
     all.push(case([2, 1, 4, 4, 1000, 128]).arg("keys", "256").arg("scale", "0.5"));
     all.push(case([1, 8, 16, 2, 260, 64]));
     all
+}
+
+/// What `attention_decode_blocks` promises.
+pub static BLOCKS_CONTRACT: Contract = Contract {
+    kernel: attention_decode_blocks::INFO,
+    dims: &[("batch", 2), ("tokens", 1), ("heads", 4), ("kv_heads", 2), ("rows", 320), ("n", 16), ("d", 64)],
+    tensors: &[
+        TensorRule::new("q", &["batch", "tokens", "heads", "d"]),
+        TensorRule::new("k", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("v", &["batch", "tokens", "kv_heads", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("k_cache", &["rows", "kv_heads", "d"]),
+        TensorRule::new("v_cache", &["rows", "kv_heads", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("table", &["batch", "n"]).of(DType::I32).filled("uniform(0,20)"),
+        TensorRule::new("lengths", &["batch"]).of(DType::I32).filled("uniform(0,257)"),
+        TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
+    ],
+    reference: blocks_reference,
+    requires: Some(|i| {
+        let bucket = i.value::<Option<usize>>("bucket").unwrap_or(usize::MAX);
+        i.within("lengths", 0.0..1.0 + (i.dim("n") * i.value::<usize>("length")).min(bucket) as f64)?;
+        i.within("table", f64::NEG_INFINITY..(i.dim("rows") / i.value::<usize>("length")) as f64)
+    }),
+    cases: blocks_cases,
+    ..CONTRACT
+};
+nki::contract!(BLOCKS_CONTRACT);
+
+/// The reference of `attention_decode` over what the blocks of each sequence hold.
+fn blocks_reference(i: &Inputs) -> Vec<Vec<f64>> {
+    let (length, n) = (i.value::<usize>("length"), i.dim("n"));
+    let s = shape(i, n * length);
+    let blocks = reference::Blocks { table: i.tensor("table"), length, n };
+    let (k_cache, v_cache) =
+        (blocks.laid_out(i.tensor("k_cache"), &s, true), blocks.laid_out(i.tensor("v_cache"), &s, false));
+    let tensors = reference::Tensors {
+        q: i.tensor("q"),
+        k: i.tensor("k"),
+        v: i.tensor("v"),
+        k_cache: &k_cache,
+        v_cache: &v_cache,
+        lengths: i.tensor("lengths"),
+        sink: i.get("sink"),
+    };
+    vec![reference::attention_decode(&tensors, &s)]
+}
+
+fn blocks_cases() -> Vec<Case> {
+    let case = |[batch, tokens, heads, kv_heads]: [usize; 4], [blocks, length, n, d]: [usize; 4]| {
+        let dims = [
+            ("batch", batch),
+            ("tokens", tokens),
+            ("heads", heads),
+            ("kv_heads", kv_heads),
+            ("rows", blocks * length),
+            ("n", n),
+            ("d", d),
+        ];
+        Case::dims(&dims)
+            .arg("length", length.to_string())
+            .arg("lengths", format!("uniform(0,{})", n * length + 1))
+            .arg("table", format!("uniform(0,{blocks})"))
+    };
+    let absent = |mut case: Case, lengths: &str, table: &str| {
+        case.args.retain(|a| a.0 != "lengths" && a.0 != "table");
+        case.arg("lengths", lengths).arg("table", table)
+    };
+    vec![
+        case([1, 1, 1, 1], [1, 1, 1, 1]),
+        case([2, 1, 3, 1], [7, 16, 9, 40]),
+        case([3, 2, 8, 4], [11, 32, 10, 32]),
+        case([1, 3, 4, 2], [5, 13, 21, 64]),
+        case([2, 1, 4, 2], [3, 257, 2, 128]).arg("keys", "128"),
+        case([2, 4, 6, 3], [9, 16, 8, 17]).arg("window", "50").arg("sink", "uniform(-2,2)"),
+        case([130, 1, 2, 2], [6, 4, 3, 8]),
+        absent(case([2, 1, 4, 2], [4, 16, 20, 64]), "uniform(0,65)", "uniform(-1,4)").arg("bucket", "64"),
+        absent(case([2, 1, 4, 2], [4, 16, 3, 64]), "zeros", "full(-1)"),
+    ]
 }

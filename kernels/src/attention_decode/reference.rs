@@ -66,6 +66,34 @@ pub fn attention_decode(t: &Tensors, s: &Shape) -> Vec<f64> {
     out
 }
 
+/// Which block of a cache holds which slots: `[batch, n]` numbers of blocks of `length` slots, a negative one being no block.
+pub struct Blocks<'a> {
+    pub table: &'a [f64],
+    pub length: usize,
+    pub n: usize,
+}
+
+impl Blocks<'_> {
+    /// A cache `[blocks · length, kv_heads, d]` as `[batch, kv_heads, slots, d]`, or with `columns` `[batch, kv_heads, d, slots]`.
+    pub fn laid_out(&self, cache: &[f64], s: &Shape, columns: bool) -> Vec<f64> {
+        let slots = self.n * self.length;
+        let mut out = vec![0.0; s.batch * s.kv_heads * slots * s.d];
+        for (i, x) in out.iter_mut().enumerate() {
+            let (slot, e) = match columns {
+                true => (i % slots, i / slots % s.d),
+                false => (i / s.d % slots, i % s.d),
+            };
+            let (h, b) = (i / s.d / slots % s.kv_heads, i / s.d / slots / s.kv_heads);
+            let block = self.table[b * self.n + slot / self.length];
+            if block >= 0.0 {
+                let row = block as usize * self.length + slot % self.length;
+                *x = cache[(row * s.kv_heads + h) * s.d + e];
+            }
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +117,18 @@ mod tests {
         assert_eq!(attention_decode(&t, &Shape { window: Some(2), ..shape }), [3.0, 7.0]);
         let with_sink = Tensors { sink: Some(&[0.0]), ..t };
         assert_eq!(attention_decode(&with_sink, &shape), [2.0, 3.75]);
+    }
+
+    #[test]
+    fn slots_come_from_their_blocks() {
+        let s =
+            Shape { batch: 1, tokens: 1, heads: 2, kv_heads: 2, slots: 4, d: 1, scale: 1.0, window: None };
+        let blocks = Blocks { table: &[1.0, -1.0], length: 2, n: 2 };
+        // Two blocks of two slots of two heads.
+        let cache = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        assert_eq!(blocks.laid_out(&cache, &s, false), [5.0, 7.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0]);
+        let wide = Shape { kv_heads: 1, d: 2, ..s };
+        assert_eq!(blocks.laid_out(&cache, &wide, false), [5.0, 6.0, 7.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(blocks.laid_out(&cache, &wide, true), [5.0, 7.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0]);
     }
 }

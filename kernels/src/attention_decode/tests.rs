@@ -1,4 +1,4 @@
-use super::{AttentionDecodeConfig, attention_decode};
+use super::{AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks};
 use crate::attention::{AttentionConfig, attention};
 use nki::Mode;
 use nki::args::{Generator, from_f64, to_f64};
@@ -106,4 +106,68 @@ fn what_it_does_not_take_is_refused() {
     refused([1, 1, 4, 16], [1, 2, 16, 10], AttentionDecodeConfig { keys: 100, ..cfg() });
     refused([1, 1, 4, 16], [1, 2, 16, 10], AttentionDecodeConfig { scale: Some(0.0), ..cfg() });
     refused([1, 1, 4, 16], [1, 2, 16, 10], AttentionDecodeConfig { window: Some(0), ..cfg() });
+}
+
+/// Slots in blocks, in any order of blocks, give the same bits as the same slots in a row.
+#[test]
+fn blocks_and_slots_agree() {
+    let (kv_heads, d, length, n) = (2, 16, 5, 27);
+    let (q, k) = (tensor("normal:f32[2,2,4,16]@1"), tensor("normal:f32[2,2,2,16]@2"));
+    let v = tensor("normal:f32[2,2,2,16]@3");
+    let (keys, values) = (tensor("normal:f32[270,2,16]@4"), tensor("normal:f32[270,2,16]@5"));
+    // 5 and 54 have no common factor: every block is used once.
+    let order: Vec<f64> = (0..2 * n).map(|i| (i * 5 % (2 * n)) as f64).collect();
+    let row = |b: usize, slot: usize| order[b * n + slot / length] as usize * length + slot % length;
+    let k_cache =
+        reordered(&keys, &[2, kv_heads, d, n * length], |i| (row(i[0], i[3]) * kv_heads + i[1]) * d + i[2]);
+    let v_cache =
+        reordered(&values, &[2, kv_heads, n * length, d], |i| (row(i[0], i[2]) * kv_heads + i[1]) * d + i[3]);
+    let (cfg, sink, lengths) = (AttentionDecodeConfig::default(), None::<&Tensor>, lengths(&[135, 77]));
+    let whole =
+        attention_decode::specialize::<f32>(&q, &k, &v, &k_cache, &v_cache, &lengths, sink, cfg.clone());
+    let table = from_f64(DType::I32, &[2, n], &order).unwrap();
+    let blocks = attention_decode_blocks::specialize::<f32>(
+        &q,
+        &k,
+        &v,
+        &keys,
+        &values,
+        &table,
+        &lengths,
+        sink,
+        BlocksConfig { length },
+        cfg,
+    );
+    let run = |s: nki::Specialization| to_f64(&s.run(Mode::Interp, Target::Trn2).unwrap()[0]);
+    assert_eq!(run(whole), run(blocks));
+}
+
+#[test]
+fn blocks_that_do_not_fit_are_refused() {
+    let trace = |cache: [usize; 3], values: [usize; 3], table: [usize; 2]| {
+        let (sink, cfg) = (None::<[usize; 1]>, AttentionDecodeConfig::default());
+        let blocks = BlocksConfig { length: 8 };
+        let (q, new) = ([2, 1, 4, 16], [2, 1, 2, 16]);
+        let s = attention_decode_blocks::specialize::<f32>(
+            q,
+            new,
+            new,
+            cache,
+            values,
+            table,
+            [2],
+            sink,
+            blocks,
+            cfg,
+        );
+        s.trace().map_or_else(|e| e.first_code(), |_| None)
+    };
+    let cache = [48, 2, 16];
+    assert_eq!(trace(cache, cache, [2, 3]), None);
+    assert_eq!(trace(cache, cache, [1, 3]), Some(Code::Ensure));
+    assert_eq!(trace(cache, cache, [2, 0]), Some(Code::Ensure));
+    assert_eq!(trace(cache, [48, 1, 16], [2, 3]), Some(Code::Ensure));
+    assert_eq!(trace([48, 1, 16], [48, 1, 16], [2, 3]), Some(Code::Ensure));
+    assert_eq!(trace([0, 2, 16], [0, 2, 16], [2, 3]), Some(Code::Ensure));
+    assert_eq!(trace([1 << 25, 2, 16], [1 << 25, 2, 16], [2, 3]), Some(Code::Ensure));
 }

@@ -1,0 +1,102 @@
+//! Where the keys and values of earlier tokens are: a stretch of slots for each sequence, or blocks that sequences share.
+
+use super::kernel::Chunk;
+use nki::ir::op::OobMode;
+use nki::prelude::*;
+use std::ops::Range;
+
+/// The caches of all sequences, or after [`Cache::of`] of one, without the axis `batch`.
+#[derive(Clone, Copy)]
+pub(super) enum Cache<T: Float> {
+    /// Keys `[batch, kv_heads, d, slots]`, values `[batch, kv_heads, slots, d]`.
+    Slots { keys: Hbm<T>, values: Hbm<T> },
+    /// Rows of all heads, `[rows, kv_heads, d]`, and which row each slot is, `[batch, slots]`.
+    Blocks { keys: Hbm<T>, values: Hbm<T>, numbers: Hbm<i32> },
+}
+
+impl<T: Float> Cache<T> {
+    /// That of sequence `b`.
+    #[track_caller]
+    pub fn of(self, b: Idx) -> Cache<T> {
+        match self {
+            Cache::Slots { keys, values } => {
+                Cache::Slots { keys: keys.at((b, .., .., ..)), values: values.at((b, .., .., ..)) }
+            }
+            Cache::Blocks { keys, values, numbers } => {
+                Cache::Blocks { keys, values, numbers: numbers.at((b, ..)) }
+            }
+        }
+    }
+
+    /// The keys of a chunk and of some heads below each other, `[heads · d, lanes, tiles]`.
+    #[track_caller]
+    pub fn columns(&self, nc: Nc, heads: Range<usize>, c: &Chunk) -> Tile<T> {
+        match *self {
+            Cache::Slots { keys, .. } => {
+                let columns = nc.load(keys.at((heads, .., ..)).merge(0, 2).at((.., c.keys.clone())));
+                columns.split(1, &[c.lanes, c.tiles])
+            }
+            Cache::Blocks { keys, numbers, .. } => {
+                let rows = gathered(nc, keys, numbers, heads, c);
+                turned(nc, rows.merge(2, 4)).permute(&[0, 2, 1])
+            }
+        }
+    }
+
+    /// The values of a chunk and of some heads, `[lanes, heads, tiles, d]`.
+    #[track_caller]
+    pub fn rows(&self, nc: Nc, heads: Range<usize>, c: &Chunk) -> Tile<T> {
+        match *self {
+            Cache::Slots { values, .. } => {
+                let values = values.at((heads, c.keys.clone(), ..));
+                nc.load(values.split(1, &[c.lanes, c.tiles]).permute(&[1, 0, 2, 3]))
+            }
+            Cache::Blocks { values, numbers, .. } => {
+                gathered(nc, values, numbers, heads, c).permute(&[0, 2, 1, 3])
+            }
+        }
+    }
+}
+
+/// The rows of a chunk's slots, `[lanes, tiles, heads, d]`; zeros where there is none.
+#[nki::kernel]
+fn gathered<T: Float>(nc: Nc, cache: Hbm<T>, numbers: Hbm<i32>, heads: Range<usize>, c: &Chunk) -> Tile<T> {
+    let rows = nc.zeros::<T>([c.lanes, c.tiles, heads.len(), cache.dim(2)]);
+    let numbers = nc.load(numbers.at((c.keys.clone(),)).reshape([c.lanes, c.tiles]));
+    for t in 0..c.tiles {
+        let chosen = cache.vector_select(numbers.at((.., t..t + 1))).at((.., heads.clone(), ..));
+        nc.dma_copy(rows.at((.., t, .., ..)), chosen).oob_mode(OobMode::Skip);
+    }
+    rows
+}
+
+/// `[lanes, tiles, columns]` as `[columns, tiles, lanes]`.
+#[nki::kernel]
+fn turned<T: Float>(nc: Nc, rows: Tile<T>) -> Tile<T> {
+    let [lanes, tiles, columns] = rows.dims();
+    let turned = nc.sbuf::<T>([columns, tiles, lanes]);
+    for t in 0..tiles {
+        let bank = nc.psum_of::<T>([columns, lanes]);
+        nc.nc_transpose(bank, rows.at((.., t, ..)));
+        nc.tensor_copy(turned.at((.., t, ..)), bank);
+    }
+    turned
+}
+
+/// The row of every slot, `[batch, n · length]`, from the numbers of blocks, `[batch, n]`: row `r` of block `i` is `i · length + r`.
+#[nki::kernel]
+pub(super) fn numbers(nc: Nc, table: Hbm<i32>, length: usize) -> Hbm<i32> {
+    let [batch, n] = table.dims();
+    let all = nc.hbm::<i32>([batch, n * length]);
+    for b in nc.tiles(batch, 128) {
+        let blocks = nc.load(table.at((b, ..))).to::<f32>();
+        let within = nc.sbuf::<f32>([b.len(), length]);
+        nc.iota(within, &[[1, length as i64]]);
+        let rows = nc.sbuf::<i32>([b.len(), n, length]);
+        let of_block = blocks.expand(2).broadcast(2, length);
+        let within = within.expand(1).broadcast(1, n);
+        nc.scalar_tensor_tensor(rows, of_block, Alu::Multiply, length as f32, Alu::Add, within);
+        nc.store(all.at((b, ..)), rows.merge(1, 3));
+    }
+    all
+}
