@@ -28,34 +28,71 @@ impl<T: Float> Cache<T> {
         }
     }
 
-    /// The keys of a chunk and of some heads below each other, `[heads · d, lanes, tiles]`.
+    /// The keys of every chunk with all heads, if they come by rows and there is room for all of them.
     #[track_caller]
-    pub fn columns(&self, nc: Nc, heads: Range<usize>, c: &Chunk) -> Tile<T> {
+    pub fn all_keys(&self, nc: Nc, chunks: &[Chunk]) -> Vec<Option<Tile<T>>> {
+        match *self {
+            Cache::Slots { .. } => vec![None; chunks.len()],
+            Cache::Blocks { keys, numbers, .. } => all_heads(nc, keys, numbers, chunks),
+        }
+    }
+
+    /// The values, as [`Cache::all_keys`].
+    #[track_caller]
+    pub fn all_values(&self, nc: Nc, chunks: &[Chunk]) -> Vec<Option<Tile<T>>> {
+        match *self {
+            Cache::Slots { .. } => vec![None; chunks.len()],
+            Cache::Blocks { values, numbers, .. } => all_heads(nc, values, numbers, chunks),
+        }
+    }
+
+    /// The keys of a chunk and of some heads below each other, `[heads · d, lanes, tiles]`; out of `all` if they are there.
+    #[track_caller]
+    pub fn columns(&self, nc: Nc, heads: Range<usize>, c: &Chunk, all: Option<Tile<T>>) -> Tile<T> {
         match *self {
             Cache::Slots { keys, .. } => {
                 let columns = nc.load(keys.at((heads, .., ..)).merge(0, 2).at((.., c.keys.clone())));
                 columns.split(1, &[c.lanes, c.tiles])
             }
             Cache::Blocks { keys, numbers, .. } => {
-                let rows = gathered(nc, keys, numbers, heads, c);
+                let rows = match all {
+                    Some(all) => all.at((.., .., heads, ..)),
+                    None => gathered(nc, keys, numbers, heads, c),
+                };
                 turned(nc, rows.merge(2, 4)).permute(&[0, 2, 1])
             }
         }
     }
 
-    /// The values of a chunk and of some heads, `[lanes, heads, tiles, d]`.
+    /// The values of a chunk and of some heads, `[lanes, heads, tiles, d]`; out of `all` if they are there.
     #[track_caller]
-    pub fn rows(&self, nc: Nc, heads: Range<usize>, c: &Chunk) -> Tile<T> {
+    pub fn rows(&self, nc: Nc, heads: Range<usize>, c: &Chunk, all: Option<Tile<T>>) -> Tile<T> {
         match *self {
             Cache::Slots { values, .. } => {
                 let values = values.at((heads, c.keys.clone(), ..));
                 nc.load(values.split(1, &[c.lanes, c.tiles]).permute(&[1, 0, 2, 3]))
             }
             Cache::Blocks { values, numbers, .. } => {
-                gathered(nc, values, numbers, heads, c).permute(&[0, 2, 1, 3])
+                let rows = match all {
+                    Some(all) => all.at((.., .., heads, ..)),
+                    None => gathered(nc, values, numbers, heads, c),
+                };
+                rows.permute(&[0, 2, 1, 3])
             }
         }
     }
+}
+
+/// Bytes of a partition that the keys of all heads may take, and the values as well.
+const ROOM: usize = 48 << 10;
+
+/// The rows of all chunks, whole: a transfer by numbers costs its issuer the same for one head as for all.
+#[nki::kernel]
+fn all_heads<T: Float>(nc: Nc, cache: Hbm<T>, numbers: Hbm<i32>, chunks: &[Chunk]) -> Vec<Option<Tile<T>>> {
+    let [_, heads, d] = cache.dims();
+    let tiles: usize = chunks.iter().map(|c| c.tiles).sum();
+    let fits = tiles * heads * d * T::DTYPE.bytes() <= ROOM;
+    chunks.iter().map(|c| fits.then(|| gathered(nc, cache, numbers, 0..heads, c))).collect()
 }
 
 /// The rows of a chunk's slots, `[lanes, tiles, heads, d]`; zeros where there is none.

@@ -344,14 +344,15 @@ fn scores<T: Float>(
     let all = nc.sbuf::<f32>([128, tokens, heads, constants.tiles + 1]);
     // Tiles whose scores fit into a bank.
     let fit = (512 / (tokens * packed * group)).max(1);
+    let whole = cache.all_keys(nc, &constants.chunks);
     for first in (0..kv_heads).step_by(packed) {
         let columns = first * group..(first + packed) * group;
         let q = new.q_packed.split(1, &[tokens, heads]).at((.., .., columns.clone()));
-        for c in &constants.chunks {
+        for (c, whole) in constants.chunks.iter().zip(&whole) {
             if c.lanes < 128 {
                 nc.memset(all.at((.., .., columns.clone(), c.at)), HIDDEN.into());
             }
-            let by_lane = cache.columns(nc, first..first + packed, c);
+            let by_lane = cache.columns(nc, first..first + packed, c, *whole);
             for tiles in (0..c.tiles).step_by(fit).map(|t| t..(t + fit).min(c.tiles)) {
                 let bank = nc.psum([c.lanes, tokens, packed * group, tiles.len()]);
                 for t in tiles.clone() {
@@ -441,9 +442,10 @@ fn weighted<T: Float>(
     let (packed, group) = (sizes.packed(), sizes.group());
     let sums = nc.psum([d, tokens, heads]);
     let columns = |j: usize| j * group..(j + 1) * group;
+    let whole = cache.all_values(nc, &constants.chunks);
     for first in (0..kv_heads).step_by(packed) {
-        for c in &constants.chunks {
-            let loaded = cache.rows(nc, first..first + packed, c);
+        for (c, whole) in constants.chunks.iter().zip(&whole) {
+            let loaded = cache.rows(nc, first..first + packed, c, *whole);
             for lane in 0..packed {
                 let columns = columns(first + lane);
                 for t in 0..c.tiles {
