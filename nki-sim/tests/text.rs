@@ -96,7 +96,7 @@ fn everything() -> Program {
     }
     let select = compute(
         Op::AffineSelect,
-        vec![tile(sbuf(F32, 128, 0, 4)), tile(sbuf(F32, 128, 64, 4))],
+        vec![tile(sbuf(F32, 128, 0, 4)), tile(sbuf(F32, 128, 64, 4)), MOperand::Reg(SeqReg(1))],
         &[
             ("pattern", Attr::Pairs(vec![[1, 4], [-2, 1]])),
             ("on_false_value", Attr::F32(f32::NEG_INFINITY)),

@@ -67,8 +67,10 @@ impl Inst<Iota> {
 
 impl Inst<AffineSelect> {
     /// The value at partition 0, position 0.
-    pub fn offset(self, offset: i64) -> Self {
-        self.attr("offset", Attr::Int(offset))
+    #[track_caller]
+    pub fn offset(self, offset: impl IntOrReg) -> Self {
+        let operand = offset.__operand(self.anchor(Location::caller()));
+        self.operand("offset", operand)
     }
     /// What each partition adds.
     pub fn channel_multiplier(self, k: i64) -> Self {

@@ -83,7 +83,7 @@ impl Nc {
             let out = r.tile("masked", T::DTYPE, &shape);
             r.inst(Op::AffineSelect, &[out, x])
                 .attr("pattern", Attr::Pairs(vec![[-1, n as i64]]))
-                .attr("offset", Attr::Int(offset))
+                .operand("offset", Operand::Int(offset))
                 .attr("channel_multiplier", Attr::Int(1))
                 .attr("on_false_value", Attr::F32(fill))
                 .attr("cmp_op", Attr::Alu(AluOp::GreaterEqual));
@@ -95,7 +95,7 @@ impl Nc {
 
 fn moving(r: &mut Recorder, place: Place) -> i64 {
     let d = error(Code::DynamicIndex, "the distance between queries and keys changes from turn to turn")
-        .note("affine_select takes its offset while tracing (isa.md 9.4.3)")
+        .note("the mask of this operation is made for one distance")
         .help("unroll one of the loops with a plain `for i in 0..n`");
     r.s.report(place, d);
     0

@@ -186,7 +186,7 @@ pub fn template(
         t.dma = Some(transfer(kernel, target, &t)?);
     }
     if t.op == Op::AffineSelect {
-        negate_comparison(&mut t.attrs);
+        negate_comparison(&mut t.operands, &mut t.attrs);
     }
     Ok(t)
 }
@@ -388,7 +388,7 @@ pub fn issuers(mode: DgeMode, asked: Engine) -> &'static [Engine] {
 
 /// The comparators of the hardware are `>`, `>=`, `==` and `!=`: `<` and `<=` compare the negated pattern (isa.md 9.4.3).
 /// Left alone when negation could wrap, which the 32-bit arithmetic of the pattern would not survive.
-fn negate_comparison(attrs: &mut [Attr]) {
+fn negate_comparison(operands: &mut [Form], attrs: &mut [Attr]) {
     let row = Op::AffineSelect.row();
     let position = |name| row.attr(name).expect("affine_select has this attribute");
     let cmp = position("cmp_op");
@@ -397,14 +397,18 @@ fn negate_comparison(attrs: &mut [Attr]) {
         Attr::Alu(AluOp::LessEqual) => AluOp::GreaterEqual,
         _ => return,
     };
-    let (pattern, offset, multiplier) =
-        (position("pattern"), position("offset"), position("channel_multiplier"));
-    let (Attr::Pairs(pairs), Attr::Int(o), Attr::Int(m)) =
-        (&attrs[pattern], &attrs[offset], &attrs[multiplier])
-    else {
+    let (pattern, multiplier) = (position("pattern"), position("channel_multiplier"));
+    let offset = row.operand("offset").expect("affine_select has this operand");
+    let (Attr::Pairs(pairs), Attr::Int(m)) = (&attrs[pattern], &attrs[multiplier]) else {
         return;
     };
-    let reach = pairs.iter().fold(i128::from(*m).abs() * 127 + i128::from(*o).abs(), |r, p| {
+    let o = match operands.get(offset) {
+        None | Some(Form::None) => 0,
+        Some(Form::Int(o)) => *o,
+        // What is in a register is not known here.
+        _ => return,
+    };
+    let reach = pairs.iter().fold(i128::from(*m).abs() * 127 + i128::from(o).abs(), |r, p| {
         r + i128::from(p[0]).abs() * i128::from(p[1] - 1).max(0)
     });
     if reach >= i128::from(i32::MAX) {
@@ -412,7 +416,9 @@ fn negate_comparison(attrs: &mut [Attr]) {
     }
     let (negated, o, m) = (pairs.iter().map(|p| [-p[0], p[1]]).collect(), -o, -m);
     attrs[pattern] = Attr::Pairs(negated);
-    attrs[offset] = Attr::Int(o);
+    if let Some(offset) = operands.get_mut(offset) {
+        *offset = Form::Int(o);
+    }
     attrs[multiplier] = Attr::Int(m);
     attrs[cmp] = Attr::Alu(flipped);
 }

@@ -516,7 +516,7 @@ impl Gen<'_> {
         let mut data = self.new_inst(Op::AffineSelect);
         set(&mut data, "on_true_tile", Operand::View(main.view.clone()));
         attr(&mut data, "pattern", Attr::Pairs(pattern));
-        attr(&mut data, "offset", Attr::Int(offset));
+        set(&mut data, "offset", Operand::Int(offset));
         attr(&mut data, "channel_multiplier", Attr::Int(multiplier));
         attr(&mut data, "on_false_value", Attr::F32(other));
         let cmp = self.rng.pick(&LOGIC[..6]);

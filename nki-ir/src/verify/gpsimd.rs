@@ -7,17 +7,11 @@ use crate::kernel::Operand;
 /// isa.md 9.4.2.
 pub fn iota(cx: &Cx) {
     pattern(cx, "dst", &rules::IOTA_SIZE);
-    if let Operand::Int(offset) = cx.operand("offset") {
-        fits(cx, "offset", *offset);
-    }
-    fits(cx, "channel_multiplier", cx.int("channel_multiplier"));
 }
 
 /// isa.md 9.4.3.
 pub fn affine_select(cx: &Cx) {
     pattern(cx, "dst", &rules::SELECT_SIZE);
-    fits(cx, "offset", cx.int("offset"));
-    fits(cx, "channel_multiplier", cx.int("channel_multiplier"));
     let cmp = cx.alu("cmp_op");
     if !cmp.is_comparison() {
         cx.fail(&rules::SELECT_CMP, format!("cmp_op is {cmp}"))
@@ -34,6 +28,10 @@ fn pattern(cx: &Cx, operand: &str, size_rule: &'static Rule) {
     for p in pairs {
         fits(cx, "a step of the pattern", p[0]);
     }
+    if let Operand::Int(offset) = cx.operand("offset") {
+        fits(cx, "offset", *offset);
+    }
+    fits(cx, "channel_multiplier", cx.int("channel_multiplier"));
     let size = pairs.iter().fold(1i128, |n, p| n.saturating_mul(p[1].into()));
     if let Some(dst) = cx.arg(operand).filter(|d| i128::from(d.n) != size) {
         let message =

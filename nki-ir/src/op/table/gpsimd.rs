@@ -2,6 +2,15 @@
 
 use super::columns::*;
 
+/// What a pattern begins with: a number, or a register (isa.md 9.4.2, 9.4.3).
+const PATTERN_OFFSET: OperandSpec = OperandSpec {
+    name: "offset",
+    effect: Effect::Read,
+    kind: OperandKind::IntOrReg,
+    memories: Memories { hbm: false, sbuf: false, psum: false },
+    optional: true,
+};
+
 pub(super) const ROWS: &[OpRow] = &[
     OpRow {
         op: Op::TensorPartitionReduce,
@@ -20,13 +29,7 @@ pub(super) const ROWS: &[OpRow] = &[
         engines: &[(Engine::GpSimd, Gen2)],
         operands: &[
             dst(S, Free),
-            OperandSpec {
-                name: "offset",
-                effect: Effect::Read,
-                kind: OperandKind::IntOrReg,
-                memories: Memories { hbm: false, sbuf: false, psum: false },
-                optional: true,
-            },
+            PATTERN_OFFSET,
         ],
         attrs: &[attr("pattern", A::Pairs), with("channel_multiplier", A::Int, || Attr::Int(0))],
         timing: TimingClass::GpSimd,
@@ -37,10 +40,9 @@ pub(super) const ROWS: &[OpRow] = &[
         name: "affine_select",
         section: "9.4.3",
         engines: &[(Engine::GpSimd, Gen2)],
-        operands: &[dst(S, Tile), src("on_true_tile", S, Tile)],
+        operands: &[dst(S, Tile), src("on_true_tile", S, Tile), PATTERN_OFFSET],
         attrs: &[
             attr("pattern", A::Pairs),
-            with("offset", A::Int, || Attr::Int(0)),
             with("channel_multiplier", A::Int, || Attr::Int(0)),
             attr("on_false_value", A::F32),
             with("cmp_op", A::Alu, || Attr::Alu(AluOp::Equal)),

@@ -73,8 +73,8 @@ pub(super) fn affine_select(e: &mut Exec) -> Result<(), Fault> {
         return fault(Code::Operator, format!("{cmp} is not a comparison"));
     }
     let n = dst.row_elements();
-    let offset = *e.int_ref("offset")?;
-    let affine = Affine::new(e.pairs("pattern")?, offset, *e.int_ref("channel_multiplier")?, n)?;
+    let affine =
+        Affine::new(e.pairs("pattern")?, e.integer("offset")?, *e.int_ref("channel_multiplier")?, n)?;
     // The outcome depends on the sign alone.
     let outcome = [-1, 0, 1].map(|sign| alu::apply_int(cmp, sign, 0) != 0);
     let keep = |a: i32| outcome[usize::from(a > 0) + usize::from(a >= 0)];

@@ -429,8 +429,8 @@ proptest! {
                 }
             }
         }
-        let case = Case::new(Op::AffineSelect, dst).operand(&src).attr("pattern", Attr::Pairs(pattern));
-        let case = case.attr("channel_multiplier", Attr::Int(multiplier)).attr("offset", Attr::Int(offset));
+        let case = Case::new(Op::AffineSelect, dst).operand(&src).operand(Operand::Int(offset));
+        let case = case.attr("pattern", Attr::Pairs(pattern)).attr("channel_multiplier", Attr::Int(multiplier));
         let case = case.attr("on_false_value", Attr::F32(otherwise)).alu("cmp_op", cmp).layouts(layouts);
         prop_assert_eq!(case.run(), Ok(want));
     }
