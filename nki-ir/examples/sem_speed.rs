@@ -164,7 +164,15 @@ fn main() {
         "ns",
     );
     let select = [pattern, ("on_false_value", Attr::F32(-1.0)), alu("cmp_op", AluOp::Greater)];
-    time("affine_select f32", &mut mem, Op::AffineSelect, &[d.clone(), a.clone(), Arg::None], &select, elements, "ns");
+    time(
+        "affine_select f32",
+        &mut mem,
+        Op::AffineSelect,
+        &[d.clone(), a.clone(), Arg::None],
+        &select,
+        elements,
+        "ns",
+    );
     for dtype in [DType::F32, DType::BF16, DType::F8E4M3] {
         let args = [d.clone(), tile(0, 128, dtype), tile(4096, n, dtype)];
         let flops = 2.0 * 128.0 * 128.0 * f64::from(n);

@@ -27,10 +27,7 @@ pub(super) const ROWS: &[OpRow] = &[
         name: "iota",
         section: "9.4.2",
         engines: &[(Engine::GpSimd, Gen2)],
-        operands: &[
-            dst(S, Free),
-            PATTERN_OFFSET,
-        ],
+        operands: &[dst(S, Free), PATTERN_OFFSET],
         attrs: &[attr("pattern", A::Pairs), with("channel_multiplier", A::Int, || Attr::Int(0))],
         timing: TimingClass::GpSimd,
         summary: "affine index pattern",
