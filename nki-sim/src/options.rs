@@ -33,6 +33,8 @@ pub struct SimOptions {
     pub max_instructions: u64,
     /// Executed instructions that the critical path is kept for.
     pub max_path_events: usize,
+    /// Threads for the arithmetic of large products; `None`: as many as there are. Results do not depend on it.
+    pub threads: Option<usize>,
 }
 
 impl Default for SimOptions {
@@ -46,6 +48,7 @@ impl Default for SimOptions {
             throttle: true,
             max_instructions: 1_000_000_000,
             max_path_events: 8_000_000,
+            threads: None,
         }
     }
 }

@@ -58,7 +58,7 @@ fn run_with(
     let infos = infos(flat, &k);
     let data = match options.mode {
         Mode::TimeOnly => None,
-        _ => Some(Data::new(flat, inputs, options.uninitialized)?),
+        _ => Some(Data::new(flat, inputs, options)?),
     };
     let tracker = checks_order(program, options).then(|| Tracker::new(flat, Corrections::new()));
     let (data, stats, tracker) = match (options.mode, data) {
@@ -102,7 +102,7 @@ fn settle<'a>(
             break;
         }
         let learnt = std::mem::take(&mut tracker.clocks.found);
-        let data = Data::new(flat, inputs, options.uninitialized)?;
+        let data = Data::new(flat, inputs, options)?;
         let again = Some(Tracker::new(flat, learnt));
         // It has printed already.
         let (repeated, _) = nki_ir::print::capture(|| functional::run(flat, data, again, options));

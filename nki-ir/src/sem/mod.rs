@@ -12,6 +12,7 @@ pub mod cast;
 mod engine;
 mod exec;
 mod indirect;
+mod later;
 mod ops;
 mod random;
 mod scratch;
@@ -20,6 +21,7 @@ mod state;
 
 pub use engine::{OperandFacts, engine_of};
 pub use indirect::{Columns, group};
+pub use later::Later;
 pub use ops::register_value;
 pub use ops::{MAX_SOURCES, SOURCES, lane};
 pub use random::Random;

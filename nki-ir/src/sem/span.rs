@@ -13,6 +13,10 @@ pub trait Memory {
     fn bytes(&self, mem: u32) -> &[u8];
     /// The bytes of memory `mem`, for writing.
     fn bytes_mut(&mut self, mem: u32) -> &mut [u8];
+    /// Where products may be kept whose sums are made later; the executor sees to it that they are made before anything looks.
+    fn later(&mut self) -> Option<&mut super::Later> {
+        None
+    }
 }
 
 /// The elements of one operand. Element `f` of partition `p` (free dimensions in row-major order, last fastest) is at byte

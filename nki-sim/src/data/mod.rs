@@ -7,6 +7,7 @@ mod bits;
 mod resolve;
 
 use crate::code::{Flat, Regs};
+use crate::options::SimOptions;
 use crate::program::{HbmTensor, MAccumulate, MKind, MOperand, STREAM_ENGINES};
 use crate::verify::tensor_bytes;
 use bits::Bits;
@@ -15,7 +16,7 @@ use nki_ir::interp::Uninitialized;
 use nki_ir::kernel::{BufKind, Space};
 use nki_ir::op::{Effect, Engine, Op};
 use nki_ir::print::{self, Printed};
-use nki_ir::sem::{Arg, Call, Memory, Rows, Span, State, cast, execute, text_of, used};
+use nki_ir::sem::{Arg, Call, Later, Memory, Rows, Span, State, cast, execute, text_of, used};
 use nki_ir::target::{Gen, PARTITIONS, PSUM_BYTES_PER_PARTITION};
 use nki_ir::{Tensor, op::TimingClass};
 use smallvec::SmallVec;
@@ -43,6 +44,8 @@ pub(crate) struct Data<'a> {
     reported: BTreeSet<u32>,
     pub warnings: Diagnostics,
     sbuf_row: u64,
+    /// Products whose sums are made when somebody looks at PSUM.
+    later: Later,
 }
 
 impl Memory for Data<'_> {
@@ -51,6 +54,9 @@ impl Memory for Data<'_> {
     }
     fn bytes_mut(&mut self, mem: u32) -> &mut [u8] {
         self.stores.get_mut(mem as usize).map_or(&mut [], |s| &mut s.bytes)
+    }
+    fn later(&mut self) -> Option<&mut Later> {
+        Some(&mut self.later)
     }
 }
 
@@ -112,11 +118,7 @@ pub(crate) fn check_inputs(tensors: &[HbmTensor], inputs: &[Tensor]) -> Result<(
 
 impl<'a> Data<'a> {
     /// Loads the inputs; outputs and scratch start poisoned.
-    pub fn new(
-        flat: &'a Flat,
-        inputs: &[Tensor],
-        uninitialized: Uninitialized,
-    ) -> Result<Data<'a>, Diagnostics> {
+    pub fn new(flat: &'a Flat, inputs: &[Tensor], options: &SimOptions) -> Result<Data<'a>, Diagnostics> {
         let header = &flat.header;
         check_inputs(&header.tensors, inputs)?;
         let sbuf_row = u64::from(header.target.sbuf_bytes_per_partition());
@@ -145,16 +147,19 @@ impl<'a> Data<'a> {
                 }
             });
         }
+        let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+        let threads = threads.unwrap_or(1);
         let accumulating = Bits::none((psum_row * u64::from(PARTITIONS)) as usize);
         Ok(Data {
             flat,
             stores,
             accumulating,
             state: State::default(),
-            uninitialized,
+            uninitialized: options.uninitialized,
             reported: BTreeSet::new(),
             warnings: Diagnostics::new(),
             sbuf_row,
+            later: Later::new(PSUM, threads),
         })
     }
 
@@ -252,6 +257,9 @@ impl<'a> Data<'a> {
         let generation = self.flat.header.target.generation();
         let call =
             Call { op, engine, generation, args: &resolved.args, attrs, accumulate, salt: inst.into() };
+        if self.later.blocks(&call) || self.later.is_full() {
+            self.settle();
+        }
         // The state moves out so that the memories can be borrowed beside it.
         let mut state = std::mem::take(&mut self.state);
         let result = execute(&call, self, &mut state);
@@ -280,6 +288,13 @@ impl<'a> Data<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the sums that are left to make.
+    fn settle(&mut self) {
+        let mut later = std::mem::replace(&mut self.later, Later::new(PSUM, 1));
+        later.settle(self);
+        self.later = later;
     }
 
     /// Marks what an instruction has written.
@@ -372,6 +387,7 @@ impl<'a> Data<'a> {
 
     /// Gives unwritten elements of a span the poison of its dtype (isa.md 3.4.4).
     fn poison(&mut self, span: &Span) {
+        self.settle();
         let width = span.dtype.bytes();
         let Store { bytes, written } = &mut self.stores[span.mem as usize];
         span.for_each_range(|start, len| {
@@ -431,6 +447,7 @@ impl<'a> Data<'a> {
         let op = if store { Op::RegisterStore } else { Op::RegisterLoad };
         let Some(arg) = self.arg(inst, op, name, &operand, regs, false)? else { return Ok(()) };
         let Arg::Span(span) = &arg else { return Ok(()) };
+        self.settle();
         let (at, width) = (span.base as usize, span.dtype.bytes());
         match &flat.insts[inst as usize].kind {
             MKind::RegLoad { reg, .. } => {

@@ -161,6 +161,9 @@ impl Data<'_> {
         let place = Place::new(index, regs);
         let span = self.span(index, &place).map_err(|what| self.out_of_bounds(inst, name, &what))?;
         self.check_written(inst, "index", &Arg::Span(span.clone()))?;
+        if span.mem == super::PSUM {
+            self.settle();
+        }
         let bytes = &self.stores[span.mem as usize].bytes;
         let mut out = Vec::with_capacity(span.elements());
         let width = span.dtype.bytes();

@@ -37,7 +37,15 @@ pub(super) fn nc_matmul(e: &mut Exec) -> Result<(), Fault> {
     }
     let moving = load_halves(e, moving, halves);
     let accumulate = e.call.accumulate && !e.flag("is_transpose")?;
-    product.run(e, &load_halves(e, stationary, halves), &moving, accumulate);
+    let stationary = load_halves(e, stationary, halves);
+    let aligned = nki_rt::cast_slice::<f32>(e.mem.bytes(dst.mem)).is_some();
+    let operands = match e.mem.later() {
+        Some(later) => later.keep(e.call, aligned, [product.k, product.m, product.n], [stationary, moving]),
+        None => Some([stationary, moving]),
+    };
+    if let Some([stationary, moving]) = operands {
+        product.run(e, &stationary, &moving, accumulate);
+    }
     Ok(())
 }
 
