@@ -312,6 +312,29 @@ fn deadlocks_name_the_cycle() {
 }
 
 #[test]
+fn threads_change_neither_bytes_nor_time() {
+    // Whole and ragged; the first three are large enough to be shared, of the third the second part is too small to be kept.
+    for (k, m, n) in [(256, 128, 512), (255, 127, 511), (129, 128, 512), (256, 61, 509), (200, 1, 7)] {
+        // Not dyadic: the bits of a sum tell in which order it was made.
+        let uneven = |shape: &[usize], seed| {
+            let values: Vec<f32> = floats(&pattern(shape, seed)).iter().map(|x| x / 3.0).collect();
+            Tensor::from_f32(shape, &values).unwrap()
+        };
+        let inputs = [uneven(&[k, m], 1), uneven(&[k, n], 2)];
+        let with = |threads| {
+            let options = SimOptions { threads: Some(threads), ..SimOptions::default() };
+            go(product(k as u32, m as u32, n as u32), &inputs, &options).unwrap()
+        };
+        let alone = with(1);
+        for threads in [2, 5] {
+            let shared = with(threads);
+            assert_eq!(shared.outputs[0].data, alone.outputs[0].data, "{k} {m} {n} on {threads} threads");
+            assert_eq!(shared.report, alone.report, "{k} {m} {n} on {threads} threads");
+        }
+    }
+}
+
+#[test]
 fn functional_runs_compute_the_same_without_time() {
     let inputs = [pattern(&[200, 64], 1), pattern(&[200, 32], 2)];
     let full = go(product(200, 64, 32), &inputs, &SimOptions::default()).unwrap();
