@@ -80,6 +80,11 @@ fn attention_decode_blocks() {
 }
 
 #[test]
+fn attention_decode_masked() {
+    check("attention_decode_masked");
+}
+
+#[test]
 fn cast() {
     check("cast");
 }

@@ -1,55 +1,72 @@
 //! Where the keys and values of earlier tokens are: a stretch of slots for each sequence, or blocks that sequences share.
 
-use super::kernel::Chunk;
+use super::seen::clear;
+use super::sequence::Chunk;
 use nki::ir::op::OobMode;
 use nki::prelude::*;
 use std::ops::Range;
 
-/// The caches of all sequences, or after [`Cache::of`] of one, without the axis `batch`.
+/// The caches of all sequences.
 #[derive(Clone, Copy)]
-pub(super) enum Cache<T: Float> {
+pub(super) enum Cache<T: Elem> {
     /// Keys `[batch, kv_heads, d, slots]`, values `[batch, kv_heads, slots, d]`.
     Slots { keys: Hbm<T>, values: Hbm<T> },
     /// Rows of all heads, `[rows, kv_heads, d]`, and which row each slot is, `[batch, slots]`.
     Blocks { keys: Hbm<T>, values: Hbm<T>, numbers: Hbm<i32> },
 }
 
-impl<T: Float> Cache<T> {
-    /// That of sequence `b`.
+/// The cache of one sequence: [`Cache`] without the axis `batch`. No element of a slot that nobody sees gets to a sum.
+pub(super) struct OfSequence<T: Elem> {
+    cache: Cache<T>,
+    /// Which slots anybody sees, `[128, tiles]`; none if there are no slots.
+    seen: Option<Tile<i32>>,
+}
+
+impl<T: Elem> Cache<T> {
+    /// That of sequence `b`, with what is seen of it.
     #[track_caller]
-    pub fn of(self, b: Idx) -> Cache<T> {
-        match self {
+    pub fn of(self, b: Idx, seen: Option<Tile<i32>>) -> OfSequence<T> {
+        let cache = match self {
             Cache::Slots { keys, values } => {
                 Cache::Slots { keys: keys.at((b, .., .., ..)), values: values.at((b, .., .., ..)) }
             }
             Cache::Blocks { keys, values, numbers } => {
                 Cache::Blocks { keys, values, numbers: numbers.at((b, ..)) }
             }
-        }
+        };
+        OfSequence { cache, seen }
+    }
+}
+
+impl<T: Elem> OfSequence<T> {
+    /// Which slots of a chunk anybody sees, `[lanes, tiles]`.
+    #[track_caller]
+    fn seen(&self, c: &Chunk) -> Option<Tile<i32>> {
+        self.seen.map(|seen| seen.at((0..c.lanes, c.at..c.at + c.tiles)))
     }
 
     /// The keys of every chunk with all heads, if they come by rows and there is room for all of them.
     #[track_caller]
     pub fn all_keys(&self, nc: Nc, chunks: &[Chunk]) -> Vec<Option<Tile<T>>> {
-        match *self {
+        match self.cache {
             Cache::Slots { .. } => vec![None; chunks.len()],
-            Cache::Blocks { keys, numbers, .. } => all_heads(nc, keys, numbers, chunks),
+            Cache::Blocks { keys, numbers, .. } => self.all_heads(nc, keys, numbers, chunks),
         }
     }
 
     /// The values, as [`Cache::all_keys`].
     #[track_caller]
     pub fn all_values(&self, nc: Nc, chunks: &[Chunk]) -> Vec<Option<Tile<T>>> {
-        match *self {
+        match self.cache {
             Cache::Slots { .. } => vec![None; chunks.len()],
-            Cache::Blocks { values, numbers, .. } => all_heads(nc, values, numbers, chunks),
+            Cache::Blocks { values, numbers, .. } => self.all_heads(nc, values, numbers, chunks),
         }
     }
 
     /// The keys of a chunk and of some heads below each other, `[heads · d, lanes, tiles]`; out of `all` if they are there.
     #[track_caller]
     pub fn columns(&self, nc: Nc, heads: Range<usize>, c: &Chunk, all: Option<Tile<T>>) -> Tile<T> {
-        match *self {
+        match self.cache {
             Cache::Slots { keys, .. } => {
                 let columns = nc.load(keys.at((heads, .., ..)).merge(0, 2).at((.., c.keys.clone())));
                 columns.split(1, &[c.lanes, c.tiles])
@@ -57,7 +74,7 @@ impl<T: Float> Cache<T> {
             Cache::Blocks { keys, numbers, .. } => {
                 let rows = match all {
                     Some(all) => all.at((.., .., heads, ..)),
-                    None => gathered(nc, keys, numbers, heads, c),
+                    None => gathered(nc, keys, numbers, heads, c, self.seen(c)),
                 };
                 turned(nc, rows.merge(2, 4)).permute(&[0, 2, 1])
             }
@@ -67,39 +84,67 @@ impl<T: Float> Cache<T> {
     /// The values of a chunk and of some heads, `[lanes, heads, tiles, d]`; out of `all` if they are there.
     #[track_caller]
     pub fn rows(&self, nc: Nc, heads: Range<usize>, c: &Chunk, all: Option<Tile<T>>) -> Tile<T> {
-        match *self {
+        match self.cache {
             Cache::Slots { values, .. } => {
-                let values = values.at((heads, c.keys.clone(), ..));
-                nc.load(values.split(1, &[c.lanes, c.tiles]).permute(&[1, 0, 2, 3]))
+                let last = heads.end == values.dim(0);
+                let values = values
+                    .at((heads, c.keys.clone(), ..))
+                    .split(1, &[c.lanes, c.tiles])
+                    .permute(&[1, 0, 2, 3]);
+                let rows = nc.sbuf::<T>(values.shape());
+                // The last ones in pieces: while one is cleared, the next one comes, and the end waits for little.
+                for tiles in nc.tiles(c.tiles, if last { PIECE } else { c.tiles }) {
+                    let piece = rows.at((.., .., tiles, ..));
+                    nc.dma_copy(piece, values.at((.., .., tiles, ..)));
+                    if let Some(seen) = self.seen(c) {
+                        clear(nc, piece, seen.at((.., tiles)));
+                    }
+                }
+                rows
             }
             Cache::Blocks { values, numbers, .. } => {
                 let rows = match all {
                     Some(all) => all.at((.., .., heads, ..)),
-                    None => gathered(nc, values, numbers, heads, c),
+                    None => gathered(nc, values, numbers, heads, c, self.seen(c)),
                 };
                 rows.permute(&[0, 2, 1, 3])
             }
         }
     }
+
+    /// The rows of all chunks, whole: a transfer by numbers costs its issuer the same for one head as for all.
+    #[track_caller]
+    fn all_heads(&self, nc: Nc, rows: Hbm<T>, numbers: Hbm<i32>, chunks: &[Chunk]) -> Vec<Option<Tile<T>>> {
+        let [_, heads, d] = rows.dims();
+        let tiles: usize = chunks.iter().map(|c| c.tiles).sum();
+        let fits = tiles * heads * d * T::DTYPE.bytes() <= ROOM;
+        let whole = |c| gathered(nc, rows, numbers, 0..heads, c, self.seen(c));
+        chunks.iter().map(|c| fits.then(|| whole(c))).collect()
+    }
 }
+
+/// Tiles of the last values that come together.
+const PIECE: usize = 16;
 
 /// Bytes of a partition that the keys of all heads may take, and the values as well.
 const ROOM: usize = 48 << 10;
 
-/// The rows of all chunks, whole: a transfer by numbers costs its issuer the same for one head as for all.
+/// The rows of a chunk's slots, `[lanes, tiles, heads, d]`; zeros where there is none, and where nobody sees it.
 #[nki::kernel]
-fn all_heads<T: Float>(nc: Nc, cache: Hbm<T>, numbers: Hbm<i32>, chunks: &[Chunk]) -> Vec<Option<Tile<T>>> {
-    let [_, heads, d] = cache.dims();
-    let tiles: usize = chunks.iter().map(|c| c.tiles).sum();
-    let fits = tiles * heads * d * T::DTYPE.bytes() <= ROOM;
-    chunks.iter().map(|c| fits.then(|| gathered(nc, cache, numbers, 0..heads, c))).collect()
-}
-
-/// The rows of a chunk's slots, `[lanes, tiles, heads, d]`; zeros where there is none.
-#[nki::kernel]
-fn gathered<T: Float>(nc: Nc, cache: Hbm<T>, numbers: Hbm<i32>, heads: Range<usize>, c: &Chunk) -> Tile<T> {
+fn gathered<T: Elem>(
+    nc: Nc,
+    cache: Hbm<T>,
+    numbers: Hbm<i32>,
+    heads: Range<usize>,
+    c: &Chunk,
+    seen: Option<Tile<i32>>,
+) -> Tile<T> {
     let rows = nc.zeros::<T>([c.lanes, c.tiles, heads.len(), cache.dim(2)]);
     let numbers = nc.load(numbers.at((c.keys.clone(),)).reshape([c.lanes, c.tiles]));
+    if let Some(seen) = seen {
+        // No row has this number.
+        nc.tensor_copy_predicated(numbers, -1, seen.bitcast::<u32>()).reverse_pred(true);
+    }
     for t in 0..c.tiles {
         let chosen = cache.vector_select(numbers.at((.., t..t + 1))).at((.., heads.clone(), ..));
         nc.dma_copy(rows.at((.., t, .., ..)), chosen).oob_mode(OobMode::Skip);
@@ -109,7 +154,7 @@ fn gathered<T: Float>(nc: Nc, cache: Hbm<T>, numbers: Hbm<i32>, heads: Range<usi
 
 /// `[lanes, tiles, columns]` as `[columns, tiles, lanes]`.
 #[nki::kernel]
-fn turned<T: Float>(nc: Nc, rows: Tile<T>) -> Tile<T> {
+fn turned<T: Elem>(nc: Nc, rows: Tile<T>) -> Tile<T> {
     let [lanes, tiles, columns] = rows.dims();
     let turned = nc.sbuf::<T>([columns, tiles, lanes]);
     for t in 0..tiles {

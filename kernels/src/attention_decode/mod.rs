@@ -1,4 +1,5 @@
-//! `attention_decode` and `attention_decode_blocks`: attention of a few new tokens over a cache. See `DESIGN.md`.
+//! `attention_decode`, `attention_decode_masked` and `attention_decode_blocks`: attention of a few new tokens over a cache. See
+//! `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::{DType, Tensor};
@@ -36,10 +37,14 @@
 mod cache;
 mod kernel;
 pub mod reference;
+mod seen;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks};
+pub use kernel::{
+    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_masked,
+};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -93,16 +98,21 @@ fn shape(i: &Inputs, slots: usize) -> reference::Shape {
     }
 }
 
-fn reference(i: &Inputs) -> Vec<Vec<f64>> {
-    let tensors = reference::Tensors {
+/// The tensors of a cache of slots.
+fn tensors<'a>(i: &'a Inputs, seen: reference::Seen<'a>) -> reference::Tensors<'a> {
+    reference::Tensors {
         q: i.tensor("q"),
         k: i.tensor("k"),
         v: i.tensor("v"),
         k_cache: i.tensor("k_cache"),
         v_cache: i.tensor("v_cache"),
-        lengths: i.tensor("lengths"),
+        seen,
         sink: i.get("sink"),
-    };
+    }
+}
+
+fn reference(i: &Inputs) -> Vec<Vec<f64>> {
+    let tensors = tensors(i, reference::Seen::Lengths(i.tensor("lengths")));
     vec![reference::attention_decode(&tensors, &shape(i, i.dim("slots")))]
 }
 
@@ -147,6 +157,69 @@ fn cases() -> Vec<Case> {
     all
 }
 
+/// What `attention_decode_masked` promises.
+pub static MASKED_CONTRACT: Contract = Contract {
+    kernel: attention_decode_masked::INFO,
+    dims: &[
+        ("batch", 2),
+        ("tokens", 1),
+        ("heads", 4),
+        ("kv_heads", 2),
+        ("slots", 256),
+        ("d", 64),
+        ("mask_heads", 1),
+    ],
+    tensors: &[
+        TensorRule::new("q", &["batch", "tokens", "heads", "d"]),
+        TensorRule::new("k", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("v", &["batch", "tokens", "kv_heads", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("k_cache", &["batch", "kv_heads", "d", "slots"]),
+        TensorRule::new("v_cache", &["batch", "kv_heads", "slots", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("mask", &["batch", "slots", "tokens", "mask_heads"])
+            .of(DType::U8)
+            .filled("uniform(0,2)"),
+        TensorRule::new("new_mask", &["batch", "tokens", "tokens", "mask_heads"]).of(DType::U8).optional(),
+        TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
+    ],
+    reference: |i| {
+        let tensors = tensors(i, reference::Seen::Masks(i.tensor("mask"), i.get("new_mask")));
+        vec![reference::attention_decode(&tensors, &shape(i, i.dim("slots")))]
+    },
+    requires: None,
+    cases: masked_cases,
+    flops: |i| {
+        let shown =
+            i.tensor("mask").iter().filter(|m| **m != 0.0).count() * i.dim("heads") / i.dim("mask_heads");
+        4 * ((shown + i.dim("batch") * i.dim("tokens").pow(2) * i.dim("heads")) * i.dim("d")) as u64
+    },
+    ..CONTRACT
+};
+nki::contract!(MASKED_CONTRACT);
+
+fn masked_cases() -> Vec<Case> {
+    let case = |sizes: [usize; 6], mask_heads: usize, mask: &str| {
+        let mut case = case(sizes);
+        case.args.retain(|a| a.0 != "lengths");
+        case.dims.push(("mask_heads", mask_heads));
+        case.arg("mask", mask)
+    };
+    let mut all = Vec::new();
+    for slots in [1, 127, 129, 320] {
+        all.push(case([2, 1, 3, 1, slots, 40], 1, "uniform(0,2)"));
+        all.push(case([1, 3, 4, 2, slots, 64], 4, "uniform(0,2)").arg("new_mask", "uniform(0,2)"));
+    }
+    // Any number but 0 shows; few slots of many, all of them, none.
+    all.push(case([2, 2, 8, 4, 257, 32], 8, "uniform(0,256)").arg("sink", "uniform(-2,2)"));
+    all.push(case([2, 5, 4, 2, 1024, 128], 1, "full(7)").arg("keys", "256").arg("scale", "0.5"));
+    all.push(case([2, 2, 4, 2, 130, 64], 1, "zeros"));
+    // Nothing is seen at all, without a sink and with one.
+    all.push(case([2, 2, 4, 2, 130, 64], 4, "zeros").arg("new_mask", "zeros"));
+    all.push(case([2, 2, 4, 2, 130, 17], 1, "zeros").arg("new_mask", "zeros").arg("sink", "uniform(15,25)"));
+    // A part of the slots by the mask alone: the bucket holds them all.
+    all.push(case([3, 1, 4, 2, 160, 24], 4, "uniform(0,2)").arg("new_mask", "full(1)").arg("bucket", "160"));
+    all
+}
+
 /// What `attention_decode_blocks` promises.
 pub static BLOCKS_CONTRACT: Contract = Contract {
     kernel: attention_decode_blocks::INFO,
@@ -179,15 +252,8 @@ fn blocks_reference(i: &Inputs) -> Vec<Vec<f64>> {
     let blocks = reference::Blocks { table: i.tensor("table"), length, n };
     let (k_cache, v_cache) =
         (blocks.laid_out(i.tensor("k_cache"), &s, true), blocks.laid_out(i.tensor("v_cache"), &s, false));
-    let tensors = reference::Tensors {
-        q: i.tensor("q"),
-        k: i.tensor("k"),
-        v: i.tensor("v"),
-        k_cache: &k_cache,
-        v_cache: &v_cache,
-        lengths: i.tensor("lengths"),
-        sink: i.get("sink"),
-    };
+    let seen = reference::Seen::Lengths(i.tensor("lengths"));
+    let tensors = reference::Tensors { k_cache: &k_cache, v_cache: &v_cache, ..tensors(i, seen) };
     vec![reference::attention_decode(&tensors, &s)]
 }
 

@@ -20,48 +20,82 @@ pub struct Tensors<'a> {
     pub v: &'a [f64],
     pub k_cache: &'a [f64],
     pub v_cache: &'a [f64],
-    pub lengths: &'a [f64],
+    pub seen: Seen<'a>,
     pub sink: Option<&'a [f64]>,
 }
 
-/// `[batch, tokens, heads, d]`.
+/// What a token sees.
+#[derive(Clone, Copy)]
+pub enum Seen<'a> {
+    /// So many slots of each sequence, and the new tokens up to itself, as far as the window goes.
+    Lengths(&'a [f64]),
+    /// What is not 0: slots, `[batch, slots, tokens, heads or 1]`, and new tokens, `[batch, key, token, heads or 1]`.
+    Masks(&'a [f64], Option<&'a [f64]>),
+}
+
+/// A key: a slot of the cache, or a new token.
+#[derive(Clone, Copy)]
+enum Key {
+    Slot(usize),
+    New(usize),
+}
+
+impl Seen<'_> {
+    /// Whether token `a` of sequence `b` sees a key with head `h`.
+    fn sees(&self, s: &Shape, [b, a, h]: [usize; 3], key: Key) -> bool {
+        // The heads of a mask are as many as its elements leave.
+        let shown = |mask: &[f64], keys: usize, at: usize| {
+            let heads = mask.len() / (s.batch * keys * s.tokens);
+            mask[((b * keys + at) * s.tokens + a) * heads + h % heads] != 0.0
+        };
+        match (*self, key) {
+            (Seen::Lengths(lengths), Key::Slot(j)) => {
+                let length = lengths[b] as usize;
+                j < length && s.window.is_none_or(|w| j + w > length + a)
+            }
+            (Seen::Masks(_, None) | Seen::Lengths(_), Key::New(c)) => {
+                c <= a && s.window.is_none_or(|w| c + w > a)
+            }
+            (Seen::Masks(mask, _), Key::Slot(j)) => shown(mask, s.slots, j),
+            (Seen::Masks(_, Some(mask)), Key::New(c)) => shown(mask, s.tokens, c),
+        }
+    }
+}
+
+/// `[batch, tokens, heads, d]`; zeros where a token sees nothing.
 pub fn attention_decode(t: &Tensors, s: &Shape) -> Vec<f64> {
     let mut out = Vec::with_capacity(t.q.len());
-    for b in 0..s.batch {
-        let length = t.lengths[b] as usize;
-        for a in 0..s.tokens {
-            for h in 0..s.heads {
-                let j = h / (s.heads / s.kv_heads);
-                let query = &t.q[((b * s.tokens + a) * s.heads + h) * s.d..][..s.d];
-                // Position of a key -> its elements, and those of its value.
-                let pair = |at: usize| -> (Vec<f64>, &[f64]) {
-                    match at.checked_sub(length) {
-                        Some(c) => {
-                            let from = ((b * s.tokens + c) * s.kv_heads + j) * s.d;
-                            (t.k[from..from + s.d].to_vec(), &t.v[from..from + s.d])
-                        }
-                        None => {
-                            let rows = (b * s.kv_heads + j) * s.d * s.slots;
-                            let key = (0..s.d).map(|i| t.k_cache[rows + i * s.slots + at]).collect();
-                            (key, &t.v_cache[rows + at * s.d..rows + (at + 1) * s.d])
-                        }
-                    }
-                };
-                let own = length + a;
-                let seen = s.window.map_or(0, |w| (own + 1).saturating_sub(w))..own + 1;
-                let keys: Vec<(f64, &[f64])> = seen
-                    .map(|at| {
-                        let (key, value) = pair(at);
-                        (s.scale * query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>(), value)
-                    })
-                    .collect();
-                let sink = t.sink.map(|x| x[h]);
-                let max = keys.iter().map(|k| k.0).chain(sink).fold(f64::NEG_INFINITY, f64::max);
-                let total: f64 = keys.iter().map(|k| k.0).chain(sink).map(|l| (l - max).exp()).sum();
-                let mean = |i: usize| keys.iter().map(|(l, v)| (l - max).exp() * v[i]).sum::<f64>() / total;
-                out.extend((0..s.d).map(mean));
+    for at in 0..s.batch * s.tokens * s.heads {
+        let (b, a, h) = (at / s.heads / s.tokens, at / s.heads % s.tokens, at % s.heads);
+        let query = &t.q[at * s.d..][..s.d];
+        let kv_head = h / (s.heads / s.kv_heads);
+        // The elements of a key and those of its value.
+        let pair = |key: Key| -> (Vec<f64>, &[f64]) {
+            match key {
+                Key::New(c) => {
+                    let from = ((b * s.tokens + c) * s.kv_heads + kv_head) * s.d;
+                    (t.k[from..from + s.d].to_vec(), &t.v[from..from + s.d])
+                }
+                Key::Slot(j) => {
+                    let rows = (b * s.kv_heads + kv_head) * s.d * s.slots;
+                    let key = (0..s.d).map(|i| t.k_cache[rows + i * s.slots + j]).collect();
+                    (key, &t.v_cache[rows + j * s.d..rows + (j + 1) * s.d])
+                }
             }
-        }
+        };
+        let all = (0..s.slots).map(Key::Slot).chain((0..s.tokens).map(Key::New));
+        let keys: Vec<(f64, &[f64])> = all
+            .filter(|key| t.seen.sees(s, [b, a, h], *key))
+            .map(|key| {
+                let (key, value) = pair(key);
+                (s.scale * query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>(), value)
+            })
+            .collect();
+        let sink = t.sink.map(|x| x[h]);
+        let max = keys.iter().map(|k| k.0).chain(sink).fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = keys.iter().map(|k| k.0).chain(sink).map(|l| (l - max).exp()).sum();
+        let mean = |i: usize| keys.iter().map(|(l, v)| (l - max).exp() * v[i] / total).sum::<f64>();
+        out.extend((0..s.d).map(mean));
     }
     out
 }
@@ -109,7 +143,7 @@ mod tests {
             v: &[5.0, 9.0],
             k_cache: &[3.0, 99.0],
             v_cache: &[1.0, 99.0],
-            lengths: &[1.0],
+            seen: Seen::Lengths(&[1.0]),
             sink: None,
         };
         assert_eq!(attention_decode(&t, &shape), [3.0, 5.0]);
@@ -117,6 +151,10 @@ mod tests {
         assert_eq!(attention_decode(&t, &Shape { window: Some(2), ..shape }), [3.0, 7.0]);
         let with_sink = Tensors { sink: Some(&[0.0]), ..t };
         assert_eq!(attention_decode(&with_sink, &shape), [2.0, 3.75]);
+        // Token 0 sees slot 0 and token 1; token 1 sees nothing.
+        let masks = Seen::Masks(&[1.0, 0.0, 0.0, 0.0], Some(&[0.0, 0.0, 1.0, 0.0]));
+        let masked = Tensors { seen: masks, sink: None, ..with_sink };
+        assert_eq!(attention_decode(&masked, &shape), [5.0, 0.0]);
     }
 
     #[test]

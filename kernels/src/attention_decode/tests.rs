@@ -1,4 +1,6 @@
-use super::{AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks};
+use super::{
+    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_masked,
+};
 use crate::attention::{AttentionConfig, attention};
 use nki::Mode;
 use nki::args::{Generator, from_f64, to_f64};
@@ -62,27 +64,140 @@ fn the_cache_and_the_whole_sequence_agree() {
     }
 }
 
+const NAN: f64 = f64::NAN;
+
+/// `[2, 2, 16, 40]` and `[2, 2, 40, 16]`, with `rest` in the slots that are not used.
+fn caches(used: impl Fn(usize, usize) -> bool, rest: f64) -> (Tensor, Tensor) {
+    let old = to_f64(&tensor("uniform(0,1):f32[2,2,40,16]@4"));
+    let fill = |shape: [usize; 4], slot: &dyn Fn(usize) -> usize| {
+        let values: Vec<f64> =
+            (0..old.len()).map(|i| if used(i / 1280, slot(i)) { old[i] } else { rest }).collect();
+        from_f64(DType::F32, &shape, &values).unwrap()
+    };
+    (fill([2, 2, 16, 40], &|i| i % 40), fill([2, 2, 40, 16], &|i| i / 16 % 40))
+}
+
+/// What lies in slots that no token sees, a NaN or an infinity, does not get to the result: past the length, before the window.
 #[test]
-fn slots_past_the_length_change_nothing() {
+fn slots_that_nobody_sees_change_nothing() {
     let (q, k) = (tensor("normal:f32[2,1,4,16]@1"), tensor("normal:f32[2,1,2,16]@2"));
     let v = tensor("normal:f32[2,1,2,16]@3");
-    let run = |cache: &str| {
-        let part = |text: String| -> Vec<f64> { to_f64(&tensor(&text)) };
-        // 40 slots of which 30 are used by both.
-        let (old, rest) = (part("normal:f32[2,2,40,16]@4".into()), part(format!("{cache}:f32[2,2,40,16]@5")));
-        let mix = |used: &dyn Fn(usize) -> bool, shape: [usize; 4]| {
-            let n = shape.iter().product();
-            let values: Vec<f64> = (0..n).map(|i| if used(i) { old[i] } else { rest[i] }).collect();
-            from_f64(DType::F32, &shape, &values).unwrap()
+    for (window, first) in [(None, 0), (Some(12), 19)] {
+        let run = |rest: f64, mode: Mode| {
+            let (k_cache, v_cache) = caches(|_, slot| (first..30).contains(&slot), rest);
+            let cfg = AttentionDecodeConfig { window, ..AttentionDecodeConfig::default() };
+            let (lengths, sink) = (lengths(&[30, 30]), None::<&Tensor>);
+            let spec =
+                attention_decode::specialize::<f32>(&q, &k, &v, &k_cache, &v_cache, &lengths, sink, cfg);
+            to_f64(&spec.run(mode, Target::Trn2).unwrap()[0])
         };
-        let k_cache = mix(&|i| i % 40 < 30, [2, 2, 16, 40]);
-        let v_cache = mix(&|i| i / 16 % 40 < 30, [2, 2, 40, 16]);
-        let cfg = AttentionDecodeConfig::default();
-        let (lengths, sink) = (lengths(&[30, 30]), None::<&Tensor>);
-        let spec = attention_decode::specialize::<f32>(&q, &k, &v, &k_cache, &v_cache, &lengths, sink, cfg);
-        to_f64(&spec.run(Mode::Interp, Target::Trn2).unwrap()[0])
+        let want = run(0.0, Mode::Interp);
+        assert!(want.iter().all(|x| x.is_finite()));
+        for rest in [NAN, f64::INFINITY, f64::NEG_INFINITY, 1e30] {
+            assert_eq!(run(rest, Mode::Interp), want, "{rest} {window:?}");
+        }
+        for mode in [Mode::Host, Mode::Sim] {
+            assert_eq!(run(NAN, mode), run(0.0, mode), "{mode} {window:?}");
+        }
+    }
+}
+
+/// Rows of a block that a sequence has only begun, and blocks that its table has left over from another.
+#[test]
+fn rows_of_blocks_that_nobody_sees_change_nothing() {
+    let (q, k) = (tensor("normal:f32[2,1,4,16]@1"), tensor("normal:f32[2,1,2,16]@2"));
+    let v = tensor("normal:f32[2,1,2,16]@3");
+    // Sequence 0 uses 7 slots of blocks 1 and 0, sequence 1 those of block 3 and one of block 2, which are all of 5 slots.
+    let table = from_f64(DType::I32, &[2, 3], &[1.0, 0.0, 4.0, 3.0, 2.0, -1.0]).unwrap();
+    let used = |row: usize| [0..2, 5..10, 10..11, 15..20].iter().any(|rows| rows.contains(&row));
+    let run = |rest: f64, mode: Mode| {
+        let values = to_f64(&tensor("uniform(0,1):f32[25,2,16]@4"));
+        let values: Vec<f64> =
+            values.iter().enumerate().map(|(i, x)| if used(i / 32) { *x } else { rest }).collect();
+        let cache = from_f64(DType::F32, &[25, 2, 16], &values).unwrap();
+        let spec = attention_decode_blocks::specialize::<f32>(
+            &q,
+            &k,
+            &v,
+            &cache,
+            &cache,
+            &table,
+            &lengths(&[7, 6]),
+            None::<&Tensor>,
+            BlocksConfig { length: 5 },
+            AttentionDecodeConfig::default(),
+        );
+        to_f64(&spec.run(mode, Target::Trn2).unwrap()[0])
     };
-    assert_eq!(run("zeros"), run("normal(0,100)"));
+    for mode in [Mode::Interp, Mode::Host, Mode::Sim] {
+        let want = run(0.0, mode);
+        assert!(want.iter().all(|x| x.is_finite()));
+        assert_eq!(run(NAN, mode), want, "{mode}");
+    }
+}
+
+/// Masks that say what lengths say give the same bits; what they hide may be anything.
+#[test]
+fn masks_and_lengths_agree() {
+    let (q, k) = (tensor("normal:f32[2,2,4,16]@1"), tensor("normal:f32[2,2,2,16]@2"));
+    let v = tensor("normal:f32[2,2,2,16]@3");
+    let n = [30, 17];
+    let (k_cache, v_cache) = caches(|b, slot| slot < n[b], NAN);
+    let (sink, cfg) = (None::<&Tensor>, AttentionDecodeConfig::default);
+    let by_length =
+        attention_decode::specialize::<f32>(&q, &k, &v, &k_cache, &v_cache, &lengths(&n), sink, cfg());
+    let run = |s: nki::Specialization| to_f64(&s.run(Mode::Interp, Target::Trn2).unwrap()[0]);
+    let want = run(by_length);
+    for heads in [1, 4] {
+        let shown = |shape: &[usize], sees: &dyn Fn(usize) -> bool| {
+            let all: Vec<f64> = (0..shape.iter().product()).map(|i| f64::from(sees(i))).collect();
+            from_f64(DType::U8, shape, &all).unwrap()
+        };
+        let mask = shown(&[2, 40, 2, heads], &|i| i / (2 * heads) % 40 < n[i / (80 * heads)]);
+        let new_mask = shown(&[2, 2, 2, heads], &|i| i / (2 * heads) % 2 <= i / heads % 2);
+        for new_mask in [None, Some(&new_mask)] {
+            let s = attention_decode_masked::specialize::<f32>(
+                &q,
+                &k,
+                &v,
+                &k_cache,
+                &v_cache,
+                &mask,
+                new_mask,
+                sink,
+                cfg(),
+            );
+            assert_eq!(run(s), want, "{heads}");
+        }
+    }
+}
+
+/// A new token that nobody sees, as in a batch of ragged drafts, may be a NaN.
+#[test]
+fn a_new_token_that_nobody_sees_changes_nothing() {
+    let q = tensor("normal:f32[1,2,1,4]@1");
+    let cache = (tensor("normal:f32[1,1,4,5]@2"), tensor("normal:f32[1,1,5,4]@3"));
+    let mask = tensor("uniform(0,2):u8[1,5,2,1]@4");
+    let new_mask = from_f64(DType::U8, &[1, 2, 2, 1], &[1.0, 1.0, 0.0, 0.0]).unwrap();
+    let run = |last: f64| {
+        let new =
+            from_f64(DType::F32, &[1, 2, 1, 4], &[0.5, -1.0, 2.0, 0.0, last, last, last, last]).unwrap();
+        let cfg = AttentionDecodeConfig::default();
+        let sink = None::<&Tensor>;
+        let s = attention_decode_masked::specialize::<f32>(
+            &q,
+            &new,
+            &new,
+            &cache.0,
+            &cache.1,
+            &mask,
+            Some(&new_mask),
+            sink,
+            cfg,
+        );
+        to_f64(&s.run(Mode::Sim, Target::Trn2).unwrap()[0])
+    };
+    assert_eq!(run(NAN), run(0.0));
 }
 
 #[test]
@@ -170,4 +285,24 @@ fn blocks_that_do_not_fit_are_refused() {
     assert_eq!(trace([48, 1, 16], [48, 1, 16], [2, 3]), Some(Code::Ensure));
     assert_eq!(trace([0, 2, 16], [0, 2, 16], [2, 3]), Some(Code::Ensure));
     assert_eq!(trace([1 << 25, 2, 16], [1 << 25, 2, 16], [2, 3]), Some(Code::Ensure));
+}
+
+#[test]
+fn masks_that_do_not_fit_are_refused() {
+    let trace = |mask: [usize; 4], new_mask: Option<[usize; 4]>, window: Option<usize>| {
+        let (new, keys, values) = ([2, 3, 2, 16], [2, 2, 16, 40], [2, 2, 40, 16]);
+        let cfg = AttentionDecodeConfig { window, ..AttentionDecodeConfig::default() };
+        let sink = None::<[usize; 1]>;
+        let q = [2, 3, 4, 16];
+        let s =
+            attention_decode_masked::specialize::<f32>(q, new, new, keys, values, mask, new_mask, sink, cfg);
+        s.trace().map_or_else(|e| e.first_code(), |_| None)
+    };
+    assert_eq!(trace([2, 40, 3, 1], None, None), None);
+    assert_eq!(trace([2, 40, 3, 4], Some([2, 3, 3, 1]), None), None);
+    assert_eq!(trace([2, 40, 3, 2], None, None), Some(Code::Ensure));
+    assert_eq!(trace([2, 41, 3, 4], None, None), Some(Code::Ensure));
+    assert_eq!(trace([2, 40, 1, 4], None, None), Some(Code::Ensure));
+    assert_eq!(trace([2, 40, 3, 4], Some([2, 3, 40, 1]), None), Some(Code::Ensure));
+    assert_eq!(trace([2, 40, 3, 4], None, Some(5)), Some(Code::Ensure));
 }
