@@ -1,28 +1,40 @@
 //! Sums of products made later: an executor that owns its memories may keep what an accumulation adds until somebody looks at the
 //! result, and then make all of it at once, on several threads. The bits are those of one product after the other.
 
-use super::scratch::Scratch;
+use super::scratch::{Scratch, scratch};
 use super::{Arg, Call, Memory, Span, cast};
 use crate::dtype::DType;
 use crate::kernel::Attr;
 use crate::op::{MatmulPerf, Op};
-use nki_rt::{Combine, MatMut, MatRef, Parallel, Serial, Threads, Tier};
-use std::sync::Mutex;
+use nki_rt::{Combine, MatMut, MatRef, Parallel, Threads, Tier};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 /// Products of fewer multiplications are not worth keeping.
 const LEAST: usize = 1 << 18;
 /// Multiplications that are worth a second thread, which costs some 20 µs to start.
 const SHARED: usize = 1 << 22;
+/// Columns of a piece are a multiple of this, so that few are left over of a register tile.
+const COLUMNS: usize = 64;
 /// Numbers that are kept before sums are made anyway: 32 MiB.
 const MOST: usize = 8 << 20;
+/// Numbers of operands that are remembered: 64 MiB.
+const MOST_REMEMBERED: usize = 16 << 20;
 
 /// What one instruction adds.
 struct Factors {
     k: usize,
     /// `[k, m]` and `[k, n]`, row-major.
-    stationary: Scratch,
-    moving: Scratch,
+    stationary: Arc<Scratch>,
+    moving: Arc<Scratch>,
     add: bool,
+}
+
+/// An operand in float32, true for as long as nobody writes where it lies.
+struct Remembered {
+    span: Span,
+    halves: usize,
+    numbers: Arc<Scratch>,
 }
 
 /// What is to be added to one tile, in the order of execution.
@@ -39,6 +51,9 @@ pub struct Later {
     threads: usize,
     groups: Vec<Group>,
     kept: usize,
+    /// The oldest first.
+    operands: VecDeque<Remembered>,
+    remembered: usize,
 }
 
 /// First and last byte of a span within a partition; `None` if it might be anywhere.
@@ -63,8 +78,8 @@ fn may_wait<'a>(call: &Call<'a>) -> Option<&'a Span> {
     let plain = |a: &Attr| !matches!(a, Attr::Bool(true) | Attr::MatmulPerf(MatmulPerf::DoubleRow));
     let [Arg::Span(dst), Arg::Span(stationary), ..] = call.args else { return None };
     let row = 4 * dst.row_elements() as u64;
-    let dense = dst.dtype == DType::F32 && dst.is_row_contiguous() && dst.base.is_multiple_of(4);
-    let apart = dst.part_stride.is_multiple_of(4) && row <= dst.part_stride;
+    let dense = dst.dtype == DType::F32 && dst.is_row_contiguous();
+    let apart = row <= dst.part_stride;
     let size = dst.elements().saturating_mul(stationary.parts as usize);
     (call.op == Op::NcMatmul && call.attrs.iter().all(plain) && dense && apart && size >= LEAST)
         .then_some(dst)
@@ -73,7 +88,38 @@ fn may_wait<'a>(call: &Call<'a>) -> Option<&'a Span> {
 impl Later {
     /// None yet, of tiles in memory `mem`; sums are made on up to `threads` threads.
     pub fn new(mem: u32, threads: usize) -> Later {
-        Later { mem, threads: threads.max(1), groups: Vec::new(), kept: 0 }
+        let (groups, operands) = (Vec::new(), VecDeque::new());
+        Later { mem, threads: threads.max(1), groups, kept: 0, operands, remembered: 0 }
+    }
+
+    /// An operand that was converted before.
+    pub(super) fn recall(&self, span: &Span, halves: usize) -> Option<Arc<Scratch>> {
+        let found = self.operands.iter().find(|r| r.halves == halves && r.span == *span);
+        found.map(|r| r.numbers.clone())
+    }
+
+    /// Remembers an operand of `call` in float32, if the product is one that waits.
+    pub(super) fn remember(&mut self, call: &Call, span: &Span, halves: usize, numbers: &Arc<Scratch>) {
+        if may_wait(call).is_none() {
+            return;
+        }
+        self.remembered += numbers.len();
+        self.operands.push_back(Remembered { span: span.clone(), halves, numbers: numbers.clone() });
+        while self.remembered > MOST_REMEMBERED
+            && let Some(oldest) = self.operands.pop_front()
+        {
+            self.remembered -= oldest.numbers.len();
+        }
+    }
+
+    /// Has to be told of every write, but for those of products: forgets the operands that lay there.
+    pub fn written(&mut self, span: &Span) {
+        let remembered = &mut self.remembered;
+        self.operands.retain(|r| {
+            let stays = r.span.mem != span.mem || !meet(&r.span, span);
+            *remembered -= if stays { 0 } else { r.numbers.len() };
+            stays
+        });
     }
 
     /// Whether sums have to be made before `call`: it looks at one of them, or writes over it.
@@ -92,15 +138,14 @@ impl Later {
         })
     }
 
-    /// Keeps the operands of `call`, or gives them back. `aligned`: the memory may be seen as numbers.
+    /// Keeps the operands of `call`, or gives them back.
     pub(super) fn keep(
         &mut self,
         call: &Call,
-        aligned: bool,
         [k, m, n]: [usize; 3],
-        [stationary, moving]: [Scratch; 2],
-    ) -> Option<[Scratch; 2]> {
-        let Some(dst) = may_wait(call).filter(|dst| dst.mem == self.mem && aligned) else {
+        [stationary, moving]: [Arc<Scratch>; 2],
+    ) -> Option<[Arc<Scratch>; 2]> {
+        let Some(dst) = may_wait(call).filter(|dst| dst.mem == self.mem) else {
             return Some([stationary, moving]);
         };
         let at = self.groups.iter().position(|g| g.dst == *dst).unwrap_or_else(|| {
@@ -117,42 +162,79 @@ impl Later {
         self.kept > MOST
     }
 
-    /// Makes all sums, in `bytes` of the memory.
+    /// Makes all sums.
     pub fn settle(&mut self, mem: &mut dyn Memory) {
-        for group in std::mem::take(&mut self.groups) {
-            group.make(mem.bytes_mut(self.mem), self.threads);
-        }
+        let groups = std::mem::take(&mut self.groups);
         self.kept = 0;
+        let size: usize = groups.iter().map(Group::size).sum();
+        let threads = if size < SHARED { 1 } else { self.threads };
+        let each = (2 * threads).div_ceil(groups.len().max(1));
+        let mut pieces: Vec<Piece> = groups.iter().flat_map(|g| g.pieces(each)).collect();
+        let bytes = mem.bytes_mut(self.mem);
+        for piece in &mut pieces {
+            piece.exchange(bytes, false);
+        }
+        match threads {
+            1 => pieces.iter_mut().for_each(Piece::make),
+            n => {
+                let shared: Vec<Mutex<&mut Piece>> = pieces.iter_mut().map(Mutex::new).collect();
+                // Each piece is one task's own, so its lock is free and never poisoned before.
+                let make =
+                    |i: usize| shared[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner).make();
+                Threads(n).for_each(shared.len(), &make);
+            }
+        }
+        for piece in &mut pieces {
+            piece.exchange(bytes, true);
+        }
     }
 }
 
 impl Group {
-    fn make(&self, bytes: &mut [u8], threads: usize) {
-        let (m, n, stride) = (self.m, self.n, self.dst.part_stride as usize);
-        let size: usize = self.factors.iter().map(|f| f.k * m * n).sum();
-        let threads = if size < SHARED { 1 } else { threads };
-        // Rows in pieces of whole register tiles.
-        let rows = m.div_ceil(2 * threads).next_multiple_of(12);
-        let rows = if threads == 1 { m } else { rows.min(m) };
-        let range = self.dst.base as usize..self.dst.base as usize + (m - 1) * stride + n * 4;
-        let c = nki_rt::cast_slice_mut::<f32>(&mut bytes[range]).expect("what is kept is aligned");
-        let pieces: Vec<Mutex<&mut [f32]>> = c.chunks_mut(rows * stride / 4).map(Mutex::new).collect();
-        let piece = |i: usize| {
-            let (first, count) = (i * rows, rows.min(m - i * rows));
-            let mut c = pieces[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for f in &self.factors {
-                let combine = if f.add { Combine::Add } else { Combine::Overwrite };
-                let a = MatRef::new(&f.stationary[first..], f.k, count, m);
-                let b = MatRef::dense(&f.moving, f.k, n);
-                nki_rt::matmul(Tier::best(), a, b, MatMut::new(&mut c, count, n, stride / 4), combine);
-            }
-            for row in c.chunks_mut(stride / 4) {
-                cast::canonicalize(&mut row[..n]);
-            }
-        };
-        match threads {
-            1 => Serial.for_each(pieces.len(), &piece),
-            n => Threads(n).for_each(pieces.len(), &piece),
+    /// Multiplications.
+    fn size(&self) -> usize {
+        self.factors.iter().map(|f| f.k * self.m * self.n).sum()
+    }
+
+    /// Its sums in about `count` pieces of whole columns.
+    fn pieces(&self, count: usize) -> impl Iterator<Item = Piece<'_>> {
+        let width = self.n.div_ceil(count).next_multiple_of(COLUMNS);
+        (0..self.n).step_by(width).map(move |first| {
+            let columns = width.min(self.n - first);
+            Piece { group: self, first, columns, sums: scratch(self.m * columns) }
+        })
+    }
+}
+
+/// Some columns of a group, with their sums side by side: in the memory, rows lie so far apart that they share cache lines' places.
+struct Piece<'a> {
+    group: &'a Group,
+    first: usize,
+    columns: usize,
+    sums: Scratch,
+}
+
+impl Piece<'_> {
+    fn make(&mut self) {
+        let (m, n) = (self.group.m, self.group.n);
+        for f in &self.group.factors {
+            let combine = if f.add { Combine::Add } else { Combine::Overwrite };
+            let a = MatRef::dense(&f.stationary, f.k, m);
+            let b = MatRef::new(&f.moving[self.first..], f.k, self.columns, n);
+            let c = MatMut::dense(&mut self.sums, m, self.columns);
+            nki_rt::matmul(Tier::best(), a, b, c, combine);
+        }
+        cast::canonicalize(&mut self.sums);
+    }
+
+    /// Copies the sums into the memory, or what is there from it.
+    fn exchange(&mut self, bytes: &mut [u8], out: bool) {
+        let (dst, width) = (&self.group.dst, 4 * self.columns);
+        for (p, row) in self.sums.chunks_exact_mut(self.columns).enumerate() {
+            let start = dst.base as usize + p * dst.part_stride as usize + 4 * self.first;
+            let there = &mut bytes[start..start + width];
+            let row = nki_rt::as_bytes_mut(row);
+            if out { there.copy_from_slice(row) } else { row.copy_from_slice(there) }
         }
     }
 }

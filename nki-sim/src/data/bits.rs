@@ -9,15 +9,10 @@ pub(crate) struct Bits {
     full: bool,
 }
 
-/// Words that hold bits `start .. start + len`, with the mask of those bits.
-fn words(start: usize, len: usize) -> impl Iterator<Item = (usize, u64)> {
+/// The words that hold bits `start .. start + len` (of which there is one), with the masks of the first and the last of them.
+fn words(start: usize, len: usize) -> (std::ops::Range<usize>, u64, u64) {
     let end = start + len;
-    let range = if len == 0 { 0..0 } else { start / 64..end.div_ceil(64) };
-    range.map(move |word| {
-        let lo = start.saturating_sub(word * 64);
-        let hi = (end - word * 64).min(64);
-        (word, u64::MAX << lo & u64::MAX >> (64 - hi))
-    })
+    (start / 64..end.div_ceil(64), u64::MAX << (start % 64), u64::MAX >> (end.wrapping_neg() % 64))
 }
 
 impl Bits {
@@ -32,13 +27,29 @@ impl Bits {
     /// Sets the bits of a span.
     pub fn set(&mut self, span: &Span) {
         if !self.full {
-            span.for_each_range(|start, len| words(start, len).for_each(|(w, m)| self.words[w] |= m));
+            span.for_each_range(|start, len| self.change(start, len, true));
         }
     }
     /// Clears the bits of a span.
     pub fn clear(&mut self, span: &Span) {
         if !self.full {
-            span.for_each_range(|start, len| words(start, len).for_each(|(w, m)| self.words[w] &= !m));
+            span.for_each_range(|start, len| self.change(start, len, false));
+        }
+    }
+    fn change(&mut self, start: usize, len: usize, to: bool) {
+        if len == 0 {
+            return;
+        }
+        let (range, first, last) = words(start, len);
+        let fill = |word: &mut u64, mask: u64| if to { *word |= mask } else { *word &= !mask };
+        match &mut self.words[range] {
+            [word] => fill(word, first & last),
+            [head, body @ .., tail] => {
+                fill(head, first);
+                body.fill(if to { u64::MAX } else { 0 });
+                fill(tail, last);
+            }
+            [] => {}
         }
     }
     /// The first byte of a span whose bit is clear.
@@ -54,10 +65,22 @@ impl Bits {
         found
     }
     fn gap(&self, start: usize, len: usize) -> Option<usize> {
-        words(start, len).find_map(|(w, m)| {
-            let gap = m & !self.words[w];
-            (gap != 0).then(|| w * 64 + gap.trailing_zeros() as usize)
-        })
+        if len == 0 {
+            return None;
+        }
+        let (range, first, last) = words(start, len);
+        let whole = match &self.words[range.clone()] {
+            [word] => word & first & last == first & last,
+            [head, body @ .., tail] => {
+                let edges = head & first == first && tail & last == last;
+                edges && body.iter().all(|w| *w == u64::MAX)
+            }
+            [] => true,
+        };
+        if whole {
+            return None;
+        }
+        (start..start + len).find(|&byte| !self.is_set(byte))
     }
     /// Whether the bit of a byte is set.
     pub fn is_set(&self, byte: usize) -> bool {
@@ -68,7 +91,8 @@ impl Bits {
         if self.full {
             return 0;
         }
-        words(0, len).map(|(w, m)| (m & !self.words[w]).count_ones() as usize).sum()
+        let set: usize = self.words.iter().map(|w| w.count_ones() as usize).sum();
+        len - set
     }
 }
 

@@ -292,6 +292,7 @@ impl<'a> Data<'a> {
 
     /// Makes the sums that are left to make.
     fn settle(&mut self) {
+        // It moves out so that the memories can be borrowed beside it.
         let mut later = std::mem::replace(&mut self.later, Later::new(PSUM, 1));
         later.settle(self);
         self.later = later;
@@ -314,6 +315,7 @@ impl<'a> Data<'a> {
     }
     fn mark_span(&mut self, span: &Span, matmul: bool) {
         self.stores[span.mem as usize].written.set(span);
+        self.later.written(span);
         if span.mem == PSUM {
             if matmul { self.accumulating.set(span) } else { self.accumulating.clear(span) }
         }
@@ -388,6 +390,7 @@ impl<'a> Data<'a> {
     /// Gives unwritten elements of a span the poison of its dtype (isa.md 3.4.4).
     fn poison(&mut self, span: &Span) {
         self.settle();
+        self.later.written(span);
         let width = span.dtype.bytes();
         let Store { bytes, written } = &mut self.stores[span.mem as usize];
         span.for_each_range(|start, len| {

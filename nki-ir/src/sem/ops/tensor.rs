@@ -9,6 +9,7 @@ use crate::dtype::DType;
 use crate::op::{Engine, MatmulPerf};
 use crate::target::Gen;
 use nki_rt::{Combine, MatMut, MatRef, Tier};
+use std::sync::Arc;
 
 /// isa.md 9.1.1: `dst[m, n] (+)= Σ stationary[k, m] · moving[k, n]`: exact products, ascending k, one float32 rounding an
 /// addition; PSUM adds the finished sum. In double_row mode the contraction runs over `(j, k)`, j outermost.
@@ -35,18 +36,29 @@ pub(super) fn nc_matmul(e: &mut Exec) -> Result<(), Fault> {
         }
         return move_transposed(e, dst, stationary);
     }
-    let moving = load_halves(e, moving, halves);
     let accumulate = e.call.accumulate && !e.flag("is_transpose")?;
-    let stationary = load_halves(e, stationary, halves);
-    let aligned = nki_rt::cast_slice::<f32>(e.mem.bytes(dst.mem)).is_some();
+    let [stationary, moving] = [stationary, moving].map(|span| operand(e, span, halves));
     let operands = match e.mem.later() {
-        Some(later) => later.keep(e.call, aligned, [product.k, product.m, product.n], [stationary, moving]),
+        Some(later) => later.keep(e.call, [product.k, product.m, product.n], [stationary, moving]),
         None => Some([stationary, moving]),
     };
     if let Some([stationary, moving]) = operands {
         product.run(e, &stationary, &moving, accumulate);
     }
     Ok(())
+}
+
+/// [`load_halves`], or what it gave before.
+fn operand(e: &mut Exec, span: &Span, halves: usize) -> Arc<Scratch> {
+    if let Some(known) = e.mem.later().and_then(|later| later.recall(span, halves)) {
+        return known;
+    }
+    let numbers = Arc::new(load_halves(e, span, halves));
+    let call = e.call;
+    if let Some(later) = e.mem.later() {
+        later.remember(call, span, halves, &numbers);
+    }
+    numbers
 }
 
 /// isa.md 9.1.3: `dst[f, p] = data[p, f]`, bit for bit, except that TensorE of gen2 multiplies by an identity matrix.
