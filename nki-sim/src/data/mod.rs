@@ -78,13 +78,19 @@ impl Resolved {
     }
 }
 
-fn allocate(len: usize, what: &str) -> Result<Vec<u8>, Box<Diagnostic>> {
+/// An empty vector with room for `len` bytes.
+fn reserve(len: usize, what: &str) -> Result<Vec<u8>, Box<Diagnostic>> {
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(len).is_err() {
         let d =
             Diagnostic::error(Code::Limit, format!("this machine cannot allocate the {len} bytes of {what}"));
         return Err(Box::new(d.help("run time-only, or with smaller tensors")));
     }
+    Ok(bytes)
+}
+
+fn allocate(len: usize, what: &str) -> Result<Vec<u8>, Box<Diagnostic>> {
+    let mut bytes = reserve(len, what)?;
     bytes.resize(len, 0);
     Ok(bytes)
 }
@@ -134,9 +140,9 @@ impl<'a> Data<'a> {
             let what = format!("tensor `{}`", t.name);
             stores.push(match (t.kind, given.len()) {
                 (BufKind::Input | BufKind::InOut, 1..) => {
-                    let mut bytes = allocate(len, &what)?;
+                    let mut bytes = reserve(len, &what)?;
                     if let Some(x) = given.next() {
-                        bytes.copy_from_slice(&x.data);
+                        bytes.extend_from_slice(&x.data);
                     }
                     Store { bytes, written: Bits::all() }
                 }

@@ -124,8 +124,10 @@ pub fn poison(dtype: DType, bytes: &mut [u8]) {
         DType::F4E2M1FNX4 => 0x4444,
         _ => down(dtype, f32::NAN),
     };
+    let [a, b, c, d] = bits.to_le_bytes();
     match dtype.bytes() {
-        1 => bytes.fill(bits as u8),
-        n => bytes.chunks_exact_mut(n).for_each(|c| c.copy_from_slice(&bits.to_le_bytes()[..n])),
+        1 => bytes.fill(a),
+        2 => bytes.as_chunks_mut().0.fill([a, b]),
+        _ => bytes.as_chunks_mut().0.fill([a, b, c, d]),
     }
 }
