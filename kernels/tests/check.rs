@@ -260,6 +260,16 @@ fn qkv() {
 }
 
 #[test]
+fn qkv_block() {
+    check("qkv_block");
+}
+
+#[test]
+fn qkv_update() {
+    check("qkv_update");
+}
+
+#[test]
 fn reduce() {
     check("reduce");
 }

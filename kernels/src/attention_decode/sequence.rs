@@ -3,6 +3,7 @@
 use super::cache::OfSequence;
 use super::kernel::AttentionDecodeConfig;
 use super::seen::{Rule, Seen, among_new, clear};
+use crate::strip::multiply;
 use nki::prelude::*;
 use std::ops::Range;
 
@@ -116,15 +117,6 @@ impl Constants {
             sink,
             scale: cfg.scale.unwrap_or(1.0 / (sizes.d as f32).sqrt()),
         }
-    }
-}
-
-/// `stationary · moving` into `sums`. A product takes 8-bit and 16-bit floats together, but f32 only with f32.
-#[nki::kernel]
-fn multiply<T: Float, C: Elem>(nc: Nc, sums: Acc, stationary: Tile<C>, moving: Tile<T>) {
-    match size_of::<T>() == 4 && C::DTYPE != T::DTYPE {
-        true => drop(nc.nc_matmul(sums, stationary.to::<T>(), moving)),
-        false => drop(nc.nc_matmul(sums, stationary, moving)),
     }
 }
 

@@ -27,6 +27,9 @@ pub fn layer(c: &LlamaConfig, w: &LayerWeights, x: &[f64]) -> Vec<f64> {
     let [gamma, weight, out, norm] = [&w.attention_norm, &w.qkv, &w.out, &w.mlp_norm].map(to_f64);
     let [gate, up, down] = [&w.gate, &w.up, &w.down].map(to_f64);
     let layer = Qkv {
+        beta: None,
+        norm: crate::norm::Norm::Rms,
+        width: c.hidden,
         gamma: Some(&gamma),
         weight: &weight,
         bias: None,

@@ -1,6 +1,6 @@
 //! From hidden states to logits.
 
-use crate::qkv::normed::{few, many};
+use crate::qkv::normed::{Input, few, many};
 use crate::strip::{product, strip};
 use nki::prelude::*;
 use std::ops::Range;
@@ -31,9 +31,10 @@ pub fn lm_head<T: Float>(
     let n_gains = gamma.map_or(hidden, |g| g.elements());
     ensure!(nc, n_gains == hidden, "one gain for each element");
     let out = nc.hbm([tokens, vocabulary]);
+    let input = Input::new(x, gamma, cfg.eps);
     if tokens <= 128 && hidden % 128 == 0 {
         if tokens > 0 {
-            let x_t = few(nc, x, gamma, cfg.eps);
+            let x_t = few(nc, &input);
             let per_lane = hidden / 128;
             let weight = weight.split(0, &[128, per_lane]);
             for c in nc.tiles(vocabulary, COLUMNS) {
@@ -43,7 +44,7 @@ pub fn lm_head<T: Float>(
         return out;
     }
     for t in nc.tiles(tokens, if hidden * size_of::<T>() <= 8192 { 512 } else { 256 }) {
-        let x_t = many(nc, x.at((t, ..)), gamma, cfg.eps);
+        let x_t = many(nc, &input.of(t));
         for c in nc.tiles(vocabulary, 512) {
             let columns = strip(nc, weight.at((.., c)));
             for s in nc.tiles(t, 128) {

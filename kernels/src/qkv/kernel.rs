@@ -1,12 +1,11 @@
 //! Projection of tokens to queries, keys and values.
 
-use super::normed::{few, many};
+use super::normed::Input;
+use super::project::{Projection, project};
+use crate::kv_update::{KvUpdateConfig, kv_update};
+use crate::norm::Norm;
 use crate::rope::Pairs;
-use crate::strip::{product, strip};
-use nki::Tensor;
 use nki::prelude::*;
-use nki::space::OnChip;
-use std::ops::Range;
 
 /// The order of a result's axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
@@ -39,9 +38,15 @@ pub struct QkvConfig {
     /// Heads of keys, and of values. All other heads of the weight are queries'.
     #[config(default = 1)]
     pub kv_heads: usize,
-    /// Added to the means of squares, inside the roots.
+    /// The norm of the tokens, where they have gains.
+    #[config(default = Norm::Rms)]
+    pub norm: Norm,
+    /// Added to the means of squares, or to the variance, inside the roots.
     #[config(default = 1e-6)]
     pub eps: f32,
+    /// The norm counts the first so many elements of a token, those after them being padding; all unless given.
+    #[config(default = None)]
+    pub hidden_actual: Option<usize>,
     /// Which elements of a head form the pairs that `cos` and `sin` rotate.
     #[config(default = Pairs::Halves)]
     pub pairs: Pairs,
@@ -56,9 +61,9 @@ pub struct QkvConfig {
 /// many of values; `bias` `[slots, d]`. The results are `[tokens, heads, d]` and twice `[tokens, kv_heads, d]`, or
 /// as `layout` says.
 ///
-/// Where they are given: `gamma`, `[hidden]`, normalises `x` by the root of its mean square first; `q_gain` and `k_gain`, `[d]`, do
-/// the same to every head of queries or keys; `cos` and `sin`, `[tokens, d / 2]`, then rotate queries and keys. Sums and all that
-/// follows are f32, rounded once; the normalised `x` is rounded to `T` before the product.
+/// Where they are given: `gamma`, `[hidden]`, are the gains of the norm, which `x` does not pass without; `q_gain` and `k_gain`, `[d]`, do
+/// the same to every head of queries or keys, by the root of its mean square; `cos` and `sin`, `[tokens, d / 2]`, then rotate queries and
+/// keys. Sums and all that follows are f32, rounded once; the normalised `x` is rounded to `T` before the product.
 #[nki::kernel]
 #[allow(clippy::too_many_arguments)]
 pub fn qkv<T: Float>(
@@ -73,199 +78,118 @@ pub fn qkv<T: Float>(
     k_gain: Option<Hbm<T>>,
     cfg: QkvConfig,
 ) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
-    let [tokens, hidden] = x.dims();
-    let [rows, slots, d] = weight.dims();
-    ensure!(nc, rows == hidden && hidden > 0);
-    ensure!(nc, cfg.kv_heads > 0 && slots > 2 * cfg.kv_heads, "no head is left for queries");
-    ensure!(nc, d > 0 && d <= 512, "a head fits into a bank of PSUM");
-    ensure!(nc, cos.is_some() == sin.is_some(), "`cos` and `sin` come together");
-    ensure!(nc, cos.is_none() || d % 2 == 0, "{d} elements do not form pairs");
-    for table in cos.iter().chain(&sin) {
-        let shape: [usize; 2] = table.dims();
-        ensure!(nc, shape == [tokens, d / 2], "one angle for each token and pair");
-    }
-    for (gain, n) in [(gamma, hidden), (q_gain, d), (k_gain, d)] {
-        let n_gain = gain.map_or(n, |g| g.elements());
-        ensure!(nc, n_gain == n, "one gain for each element");
-    }
-    if let Some(bias) = bias {
-        let shape: [usize; 2] = bias.dims();
-        ensure!(nc, shape == [slots, d]);
-    }
-    let heads = slots - 2 * cfg.kv_heads;
-    let all = [heads, cfg.kv_heads, cfg.kv_heads].map(|n| cfg.layout.result(nc, tokens, n, d));
-    let results = (all[0].0, all[1].0, all[2].0);
-    let [q, k, v] = all.map(|(_, view)| view);
-    let part = |first, n, out, gain, rotated| Part { first, heads: n, out, gain, rotated };
-    // Values come last: nothing is left to do with the last product.
-    let parts = [
-        part(heads, cfg.kv_heads, k, k_gain, true),
-        part(0, heads, q, q_gain, true),
-        part(heads + cfg.kv_heads, cfg.kv_heads, v, None, false),
-    ];
-    let gains =
-        parts.each_ref().map(|p| p.gain.map(|g| nc.load(g.reshape([1, d]).broadcast(0, tokens.min(128)))));
-    let after = |p: usize, columns: &Range<usize>, rows: usize| {
-        let bias = bias.map(|b| {
-            let b = b.at((parts[p].first + columns.start..parts[p].first + columns.end, ..));
-            nc.load(b.reshape([1, columns.len() * d]).broadcast(0, rows))
-        });
-        After { bias, gain: gains[p], eps: cfg.eps, pairs: cfg.pairs }
-    };
-    if tokens == 0 {
-        return results;
-    }
-    if tokens <= 128 && hidden % 128 == 0 {
-        let angles = cos.zip(sin).map(|(cos, sin)| (nc.load(cos), nc.load(sin)));
-        let x_t = few(nc, x, gamma, cfg.eps);
-        for (p, part) in parts.iter().enumerate() {
-            for group in chunks(part.heads, (4 * (512 / d)).max(1)) {
-                let heads = part.first + group.start..part.first + group.end;
-                let sums = streamed(nc, x_t, weight.at((.., heads, ..)));
-                let mut first = group.start;
-                for y in sums {
-                    let here = first..first + y.dim(1) / d;
-                    first = here.end;
-                    let after = after(p, &here, tokens);
-                    let rotation = angles.filter(|_| part.rotated);
-                    finish(nc, part.out.at((.., here, ..)), y, &after, rotation);
-                }
-            }
-        }
-        return results;
-    }
-    for t in nc.tiles(tokens, if hidden * size_of::<T>() <= 8192 { 512 } else { 256 }) {
-        let x_t = many(nc, x.at((t, ..)), gamma, cfg.eps);
-        for (p, part) in parts.iter().enumerate() {
-            for group in chunks(part.heads, 512 / d) {
-                let heads = part.first + group.start..part.first + group.end;
-                let columns = strip(nc, weight.at((.., heads, ..)).merge(1, 3));
-                let after = after(p, &group, t.len().min(128));
-                for s in nc.tiles(t, 128) {
-                    let y = product(nc, x_t.at((.., .., s.local())), columns, hidden);
-                    let tables = cos.zip(sin).filter(|_| part.rotated);
-                    let rotation =
-                        tables.map(|(cos, sin)| (nc.load(cos.at((s, ..))), nc.load(sin.at((s, ..)))));
-                    finish(nc, part.out.at((s, group.clone(), ..)), y, &after, rotation);
-                }
-            }
-        }
-    }
-    results
+    let input = input(nc, x, [None; 2], [gamma, None], &cfg);
+    let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let [q, k, v] = results(nc, x, &all);
+    project(nc, &input, &all, [q.1, k.1, v.1]);
+    (q.0, k.0, v.0)
 }
 
-/// Queries, keys or values.
-struct Part<T: Float> {
-    /// The first of their slots in the weight.
-    first: usize,
-    heads: usize,
-    out: Hbm<T>,
-    gain: Option<Hbm<T>>,
-    rotated: bool,
-}
-
-/// `0..n` in runs of at most `size`.
-fn chunks(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(size).map(move |at| at..(at + size).min(n))
-}
-
-/// Rows of the weight, of each partition, that are loaded together.
-const ROWS: usize = 8;
-
-/// `x · weight[.., heads, ..]` for few tokens, in as many banks of PSUM as it takes. The weight passes through once, in pieces that
-/// do not wait for `x`.
+/// [`qkv`] of `h = x + mlp_prev + attn_prev`, where they are given; then `h`, rounded to `T`, is the last result.
+///
+/// Residuals are like `x`; the norm sees their sum in f32. `beta`, `[hidden]`, is added after the gains of layer normalisation.
 #[nki::kernel]
-fn streamed<T: Float>(nc: Nc, x_t: Tile<T>, weight: Hbm<T>) -> Vec<Acc> {
-    let [lanes, per_lane, tokens] = x_t.dims();
-    let [_, heads, d] = weight.dims();
-    let weight = weight.merge(1, 3).split(0, &[lanes, per_lane]);
-    let banks: Vec<Range<usize>> = chunks(heads * d, 512 / d * d).collect();
-    let sums: Vec<Acc> = banks.iter().map(|b| nc.psum([tokens, b.len()])).collect();
-    for rows in chunks(per_lane, ROWS) {
-        let piece = nc.load(weight.at((.., rows.clone(), ..)));
-        for j in rows.clone() {
-            for (bank, sum) in banks.iter().zip(&sums) {
-                nc.nc_matmul(*sum, x_t.at((.., j, ..)), piece.at((.., j - rows.start, bank.clone())));
-            }
-        }
-    }
-    sums
-}
-
-/// What is done to a block of heads after the product.
-struct After<T: Float> {
-    bias: Option<Tile<T>>,
-    gain: Option<Tile<T>>,
-    eps: f32,
-    pairs: Pairs,
-}
-
-/// Cosines and sines, one row a token.
-type Angles = (Tile<f32>, Tile<f32>);
-
-/// Bias, norm, rotation; then to memory.
-#[nki::kernel]
-fn finish<T: Float>(nc: Nc, out: Hbm<T>, y: Acc, after: &After<T>, rotation: Option<Angles>) {
-    let [n, heads, d] = out.dims();
-    let biased = after.bias.map(|bias| {
-        let sum = nc.sbuf::<f32>([n, heads * d]);
-        nc.tensor_tensor(sum, y, bias.at((0..n, ..)), Alu::Add);
-        sum
-    });
-    match (biased, after.gain) {
-        (None, None) => place(nc, out, y.split(1, &[heads, d]), after.pairs, rotation),
-        (Some(y), None) => place(nc, out, y.split(1, &[heads, d]), after.pairs, rotation),
-        (Some(y), Some(gain)) => {
-            let y = norm_heads(nc, y.split(1, &[heads, d]), gain.at((0..n, ..)), after.eps);
-            place(nc, out, y, after.pairs, rotation);
-        }
-        (None, Some(gain)) => {
-            let y = norm_heads(nc, y.split(1, &[heads, d]), gain.at((0..n, ..)), after.eps);
-            place(nc, out, y, after.pairs, rotation);
-        }
-    }
-}
-
-/// `y[.., h, ..] / sqrt(mean(y[.., h, ..]²) + eps) · gain` for every head `h`.
-#[nki::kernel]
-fn norm_heads<T: Float, M: OnChip>(nc: Nc, y: Tensor<f32, M>, gain: Tile<T>, eps: f32) -> Tile<f32> {
-    let [n, heads, d] = y.dims();
-    let squares = nc.sbuf::<f32>([n, heads, d]);
-    nc.activation(squares, Act::Square, y);
-    let sums = nc.sbuf::<f32>([n, heads]);
-    nc.tensor_reduce(sums, Alu::Add, squares);
-    nc.tensor_scalar(sums, sums, Alu::Multiply, 1.0 / d as f32).then(Alu::Add, eps);
-    nc.activation(sums, Act::Rsqrt, sums);
-    let normed = nc.sbuf::<f32>([n, heads, d]);
-    nc.tensor_tensor(normed, y, sums.expand(2).broadcast(2, d), Alu::Multiply);
-    nc.tensor_tensor(normed, normed, gain.expand(1).broadcast(1, heads), Alu::Multiply);
-    normed
-}
-
-/// Rotates, rounds and stores.
-#[nki::kernel]
-fn place<T: Float, M: OnChip>(
+#[allow(clippy::too_many_arguments)]
+pub fn qkv_block<T: Float>(
     nc: Nc,
-    out: Hbm<T>,
-    y: Tensor<f32, M>,
-    pairs: Pairs,
-    rotation: Option<Angles>,
-) {
-    let [n, heads, d] = y.dims();
-    let result = nc.sbuf::<T>([n, heads, d]);
-    match rotation {
-        None => drop(nc.tensor_copy(result, y)),
-        Some((cos, sin)) => {
-            let [cos, sin] = [cos, sin].map(|t| t.expand(1).broadcast(1, heads));
-            let times = |a: Tensor<f32, M>, b: Tile<f32>| {
-                let product = nc.sbuf::<f32>([n, heads, d / 2]);
-                nc.tensor_tensor(product, a, b, Alu::Multiply);
-                product
-            };
-            let ((y1, y2), (r1, r2)) = (pairs.of(y), pairs.of(result));
-            nc.tensor_tensor(r1, times(y1, cos), times(y2, sin), Alu::Subtract);
-            nc.tensor_tensor(r2, times(y2, cos), times(y1, sin), Alu::Add);
-        }
+    x: Hbm<T>,
+    mlp_prev: Option<Hbm<T>>,
+    attn_prev: Option<Hbm<T>>,
+    gamma: Option<Hbm<T>>,
+    beta: Option<Hbm<T>>,
+    weight: Hbm<T>,
+    bias: Option<Hbm<T>>,
+    cos: Option<Hbm<f32>>,
+    sin: Option<Hbm<f32>>,
+    q_gain: Option<Hbm<T>>,
+    k_gain: Option<Hbm<T>>,
+    cfg: QkvConfig,
+) -> (Hbm<T>, Hbm<T>, Hbm<T>, Option<Hbm<T>>) {
+    let input = input(nc, x, [mlp_prev, attn_prev], [gamma, beta], &cfg);
+    let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let [q, k, v] = results(nc, x, &all);
+    project(nc, &input, &all, [q.1, k.1, v.1]);
+    (q.0, k.0, v.0, input.sum)
+}
+
+/// [`qkv_block`] whose keys and values go into their caches, in place: as [`kv_update`] writes them.
+///
+/// `x` has the tokens of all sequences below each other, as many of each; slot `positions[b] + i` of sequence `b` takes its token `i`. The
+/// results are the queries, as `layout` says, and `h` where there is one.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn qkv_update<T: Float>(
+    nc: Nc,
+    #[inout] k_cache: Hbm<T>,
+    #[inout] v_cache: Hbm<T>,
+    x: Hbm<T>,
+    mlp_prev: Option<Hbm<T>>,
+    attn_prev: Option<Hbm<T>>,
+    gamma: Option<Hbm<T>>,
+    beta: Option<Hbm<T>>,
+    weight: Hbm<T>,
+    bias: Option<Hbm<T>>,
+    cos: Option<Hbm<f32>>,
+    sin: Option<Hbm<f32>>,
+    q_gain: Option<Hbm<T>>,
+    k_gain: Option<Hbm<T>>,
+    positions: Hbm<i32>,
+    cfg: QkvConfig,
+    update: KvUpdateConfig,
+) -> (Hbm<T>, Option<Hbm<T>>) {
+    let ([tokens, _], [batch]) = (x.dims(), positions.dims());
+    let [_, _, d] = weight.dims();
+    ensure!(nc, batch > 0 && tokens % batch == 0, "every sequence has as many of the {tokens} tokens");
+    let input = input(nc, x, [mlp_prev, attn_prev], [gamma, beta], &cfg);
+    let kv_heads = cfg.kv_heads;
+    let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let [q, _, _] = results(nc, x, &all);
+    let [k, v] = [(); 2].map(|()| nc.hbm([tokens, kv_heads, d]));
+    project(nc, &input, &all, [q.1, k, v]);
+    let [k, v] = [k, v].map(|new| new.split(0, &[batch, tokens / batch]));
+    kv_update(nc, k_cache, v_cache, k, v, positions, update);
+    (q.0, input.sum)
+}
+
+/// The tokens, with what precedes the product.
+#[nki::kernel]
+fn input<T: Float>(
+    nc: Nc,
+    x: Hbm<T>,
+    residuals: [Option<Hbm<T>>; 2],
+    [gamma, beta]: [Option<Hbm<T>>; 2],
+    cfg: &QkvConfig,
+) -> Input<T> {
+    let [tokens, hidden] = x.dims();
+    for residual in residuals.into_iter().flatten() {
+        ensure!(nc, residual.shape() == [tokens, hidden], "a residual is like `x`");
     }
-    nc.store(out, result);
+    let n_gains = gamma.map_or(hidden, |g| g.elements());
+    ensure!(nc, n_gains == hidden, "one gain for each element");
+    let n_shifts = beta.map_or(hidden, |b| b.elements());
+    ensure!(nc, n_shifts == hidden, "one shift for each element");
+    ensure!(nc, gamma.is_none() || cfg.norm != Norm::None, "`gamma` are the gains of a norm");
+    ensure!(
+        nc,
+        beta.is_none() || (gamma.is_some() && cfg.norm == Norm::Layer),
+        "`beta` belongs to layer normalisation, beside `gamma`"
+    );
+    let width = cfg.hidden_actual.unwrap_or(hidden);
+    ensure!(nc, width > 0 && width <= hidden, "`hidden_actual` counts some of the {hidden} elements");
+    ensure!(
+        nc,
+        cfg.hidden_actual.is_none() || gamma.is_some(),
+        "`hidden_actual` concerns the norm, which needs `gamma`"
+    );
+    let sum = residuals.iter().any(Option::is_some).then(|| nc.hbm([tokens, hidden]));
+    Input { residuals, sum, beta, norm: cfg.norm, width, ..Input::new(x, gamma, cfg.eps) }
+}
+
+/// The results, and views of them that are `[tokens, n, d]`.
+#[nki::kernel]
+fn results<T: Float, W: Elem>(nc: Nc, x: Hbm<T>, all: &Projection<T, W>) -> [(Hbm<T>, Hbm<T>); 3] {
+    let [_, slots, d] = all.weight.dims();
+    let kv_heads = all.cfg.kv_heads;
+    ensure!(nc, kv_heads > 0 && slots > 2 * kv_heads, "no head is left for queries");
+    [slots - 2 * kv_heads, kv_heads, kv_heads].map(|n| all.cfg.layout.result(nc, x.dim(0), n, d))
 }

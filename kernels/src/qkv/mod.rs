@@ -1,4 +1,4 @@
-//! `qkv`: tokens to queries, keys and values. See `DESIGN.md`.
+//! `qkv`, `qkv_block` and `qkv_update`: tokens to queries, keys and values, with what precedes and what follows. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::Tensor;
@@ -17,11 +17,12 @@
 
 mod kernel;
 pub(crate) mod normed;
+mod project;
 pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{Layout, QkvConfig, qkv};
+pub use kernel::{Layout, QkvConfig, qkv, qkv_block, qkv_update};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -72,6 +73,9 @@ fn layer(i: &Inputs) -> reference::Layer<'_> {
     let kv_heads = i.value("kv_heads");
     reference::Layer {
         gamma: i.get("gamma"),
+        beta: i.get("beta"),
+        norm: i.value("norm"),
+        width: i.value::<Option<usize>>("hidden_actual").unwrap_or(i.dim("hidden")),
         weight: i.tensor("weight"),
         bias: i.get("bias"),
         angles: i.get("cos").zip(i.get("sin")),
@@ -87,8 +91,13 @@ fn layer(i: &Inputs) -> reference::Layer<'_> {
 }
 
 fn reference(i: &Inputs) -> Vec<Vec<f64>> {
-    let (l, tokens) = (layer(i), i.dim("tokens"));
-    let parts = reference::qkv(i.tensor("x"), tokens, &l).into_iter();
+    results(i, i.tensor("x"))
+}
+
+/// Queries, keys and values of `x`.
+fn results(i: &Inputs, x: &[f64]) -> Vec<Vec<f64>> {
+    let l = layer(i);
+    let parts = reference::qkv(x, i.dim("tokens"), &l).into_iter();
     parts
         .zip([l.heads, l.kv_heads, l.kv_heads])
         .map(|(y, n)| laid_out(&y, n, l.d, i.value("layout")))
@@ -108,12 +117,17 @@ fn laid_out(y: &[f64], n: usize, d: usize, layout: Layout) -> Vec<f64> {
 
 /// The size of what each result adds up: the root of the sum of the terms' squares, where it is largest.
 fn norms(i: &Inputs) -> Vec<f64> {
+    norms_of(i, i.tensor("x"))
+}
+
+fn norms_of(i: &Inputs, x: &[f64]) -> Vec<f64> {
     let squares = |x: &[f64]| -> Vec<f64> { x.iter().map(|x| x * x).collect() };
-    let x = match i.get("gamma") {
-        Some(g) => crate::rmsnorm::reference::rmsnorm(i.tensor("x"), g, i.value::<f32>("eps").into()),
-        // Tokens that are not normalised are exact.
-        None => return vec![0.0; 3],
-    };
+    let summed = ["mlp_prev", "attn_prev"].iter().any(|r| i.get(r).is_some());
+    if i.get("gamma").is_none() && !summed {
+        // Tokens that are used as they come are exact.
+        return vec![0.0; 3];
+    }
+    let x = reference::normed(x, &layer(i));
     let weight = squares(i.tensor("weight"));
     let plain = reference::Layer {
         gamma: None,
@@ -172,5 +186,161 @@ fn cases() -> Vec<Case> {
     }
     // More columns than the banks of one pass hold.
     all.push(rotated(case(2, 256, 18, 1, 128)).arg("gamma", "normal"));
+    all.extend(
+        [5, 140].map(|tokens| case(tokens, 256, 2, 1, 16).arg("gamma", "normal").arg("norm", "layer")),
+    );
+    all
+}
+
+/// What `qkv_block` promises.
+pub static BLOCK_CONTRACT: Contract = Contract {
+    kernel: qkv_block::INFO,
+    tensors: &[
+        TensorRule::new("x", &["tokens", "hidden"]),
+        TensorRule::new("mlp_prev", &["tokens", "hidden"]).optional(),
+        TensorRule::new("attn_prev", &["tokens", "hidden"]).optional(),
+        TensorRule::new("gamma", &["hidden"]).optional(),
+        TensorRule::new("beta", &["hidden"]).optional(),
+        TensorRule::new("weight", &["hidden", "slots", "d"]).filled("normal(0,0.05)"),
+        TensorRule::new("bias", &["slots", "d"]).optional(),
+        TensorRule::new("cos", &["tokens", "half"]).of(DType::F32).optional(),
+        TensorRule::new("sin", &["tokens", "half"]).of(DType::F32).optional(),
+        TensorRule::new("q_gain", &["d"]).optional(),
+        TensorRule::new("k_gain", &["d"]).optional(),
+    ],
+    results: &[
+        ResultRule { name: "q", shape: &["tokens", "heads", "d"] },
+        ResultRule { name: "k", shape: &["tokens", "kv_heads", "d"] },
+        ResultRule { name: "v", shape: &["tokens", "kv_heads", "d"] },
+        ResultRule { name: "h", shape: &["tokens", "hidden"] },
+    ],
+    reference: |i| {
+        let [residual, h] = summed(i);
+        let mut all = results(i, &h);
+        all.extend((!residual.is_empty()).then_some(h));
+        all
+    },
+    rounded_terms: Some(|i| [norms_of(i, &summed(i)[1]), vec![0.0]].concat()),
+    cases: block_cases,
+    ..CONTRACT
+};
+nki::contract!(BLOCK_CONTRACT);
+
+/// The residuals' sum, empty without any, and that of them and the tokens.
+fn summed(i: &Inputs) -> [Vec<f64>; 2] {
+    let residuals = ["mlp_prev", "attn_prev"].map(|r| i.get(r));
+    let none = residuals.iter().all(Option::is_none);
+    let h = reference::added(i.tensor("x"), residuals);
+    [if none { Vec::new() } else { h.clone() }, h]
+}
+
+/// Cases with residuals, shifts and padding, in both forms.
+fn block_cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for (tokens, hidden) in [(1, 128), (7, 256), (128, 384), (3, 200), (129, 256), (140, 67)] {
+        let c = || case(tokens, hidden, 3, 1, 16).arg("gamma", "normal(1,0.2)");
+        all.push(rotated(c()).arg("mlp_prev", "normal").arg("attn_prev", "normal"));
+        all.push(c().arg("attn_prev", "normal").arg("bias", "normal").arg("norm", "layer"));
+        all.push(
+            c().arg("beta", "normal").arg("norm", "layer").arg("hidden_actual", (hidden - 5).to_string()),
+        );
+        all.push(c().arg("mlp_prev", "normal").arg("hidden_actual", (hidden / 2).to_string()));
+        all.push(case(tokens, hidden, 2, 2, 8).arg("mlp_prev", "normal"));
+    }
+    all.push(case(5, 256, 3, 1, 16).arg("hidden_actual", "1").arg("gamma", "normal").arg("eps", "0.5"));
+    // A mean that is large beside the deviation.
+    for tokens in [5, 130] {
+        let far =
+            case(tokens, 256, 2, 1, 8).arg("x", "normal(30,1)").arg("gamma", "normal").arg("norm", "layer");
+        all.push(far.arg("beta", "normal").dtypes(&[DType::F32]));
+    }
+    all
+}
+
+/// What `qkv_update` promises.
+pub static UPDATE_CONTRACT: Contract = Contract {
+    kernel: qkv_update::INFO,
+    dims: &[
+        ("tokens", 2),
+        ("hidden", 256),
+        ("slots", 4),
+        ("heads", 2),
+        ("kv_heads", 1),
+        ("d", 64),
+        ("half", 32),
+        ("batch", 2),
+        ("length", 128),
+    ],
+    tensors: &[
+        TensorRule::new("k_cache", &["batch", "kv_heads", "d", "length"]),
+        TensorRule::new("v_cache", &["batch", "kv_heads", "length", "d"]),
+        TensorRule::new("x", &["tokens", "hidden"]),
+        TensorRule::new("mlp_prev", &["tokens", "hidden"]).optional(),
+        TensorRule::new("attn_prev", &["tokens", "hidden"]).optional(),
+        TensorRule::new("gamma", &["hidden"]).optional(),
+        TensorRule::new("beta", &["hidden"]).optional(),
+        TensorRule::new("weight", &["hidden", "slots", "d"]).filled("normal(0,0.05)"),
+        TensorRule::new("bias", &["slots", "d"]).optional(),
+        TensorRule::new("cos", &["tokens", "half"]).of(DType::F32).optional(),
+        TensorRule::new("sin", &["tokens", "half"]).of(DType::F32).optional(),
+        TensorRule::new("q_gain", &["d"]).optional(),
+        TensorRule::new("k_gain", &["d"]).optional(),
+        TensorRule::new("positions", &["batch"]).of(DType::I32).filled("uniform(0,100)"),
+    ],
+    // Then `h`, where there are residuals, and the caches, which have their own names.
+    results: &[ResultRule { name: "q", shape: &["tokens", "heads", "d"] }],
+    reference: |i| {
+        let [residual, h] = summed(i);
+        let l = layer(i);
+        let [q, k, v]: [Vec<f64>; 3] =
+            reference::qkv(&h, i.dim("tokens"), &l).try_into().expect("queries, keys and values");
+        let new = |values| crate::kv_update::reference::New {
+            values,
+            positions: i.tensor("positions"),
+            tokens: i.dim("tokens") / i.dim("batch"),
+            heads: l.kv_heads,
+            d: l.d,
+            slots: i.dim("length"),
+        };
+        let updated = |cache, values, columns| {
+            crate::kv_update::reference::updated(i.tensor(cache), new(values), columns)
+        };
+        let q = laid_out(&q, l.heads, l.d, i.value("layout"));
+        let mut all = vec![q];
+        all.extend((!residual.is_empty()).then_some(h));
+        all.extend([updated("k_cache", &k, true), updated("v_cache", &v, false)]);
+        all
+    },
+    requires: Some(|i| {
+        let first = if i.value("skip") { f64::NEG_INFINITY } else { 0.0 };
+        let each = i.dim("tokens") / i.dim("batch");
+        i.within("positions", first..1.0 + i.dim("length") as f64 - each as f64)
+    }),
+    rounded_terms: Some(|i| {
+        let [residual, h] = summed(i);
+        let [q, k, v] = norms_of(i, &h).try_into().expect("queries, keys and values");
+        if residual.is_empty() { vec![q, k, v] } else { vec![q, 0.0, k, v] }
+    }),
+    cases: update_cases,
+    ..CONTRACT
+};
+nki::contract!(UPDATE_CONTRACT);
+
+fn update_cases() -> Vec<Case> {
+    let case = |batch: usize, each: usize, hidden, kv_heads, length: usize| {
+        let mut c = case(batch * each, hidden, 3, kv_heads, 16);
+        c.dims.extend([("batch", batch), ("length", length)]);
+        c.arg("positions", format!("uniform(0,{})", length + 1 - each))
+    };
+    let mut all = vec![
+        rotated(case(1, 1, 128, 1, 1)),
+        rotated(case(3, 1, 256, 2, 33)).arg("gamma", "normal").arg("mlp_prev", "normal"),
+        rotated(case(2, 3, 67, 1, 40)).arg("bias", "normal").arg("layout", "heads"),
+        rotated(case(1, 130, 128, 2, 131)).arg("gamma", "normal").arg("beta", "normal").arg("norm", "layer"),
+        case(5, 2, 256, 1, 17).arg("attn_prev", "normal").arg("q_gain", "normal").arg("k_gain", "normal"),
+    ];
+    let mut skipping = case(6, 1, 128, 2, 30).arg("skip", "true");
+    skipping.args.retain(|a| a.0 != "positions");
+    all.push(skipping.arg("positions", "uniform(-20,30)"));
     all
 }
