@@ -168,7 +168,8 @@ impl Later {
         self.kept = 0;
         let size: usize = groups.iter().map(Group::size).sum();
         let threads = if size < SHARED { 1 } else { self.threads };
-        let each = (2 * threads).div_ceil(groups.len().max(1));
+        // Several pieces a thread: another one starts late, and the first should not wait for it.
+        let each = (4 * threads).div_ceil(groups.len().max(1));
         let mut pieces: Vec<Piece> = groups.iter().flat_map(|g| g.pieces(each)).collect();
         let bytes = mem.bytes_mut(self.mem);
         for piece in &mut pieces {
