@@ -21,6 +21,11 @@ const OUT: u64 = 2 << 20;
 
 /// `out[m, n] = lhs_t[k, m]ᵀ · rhs[k, n]` with ragged sizes, k in two tiles.
 fn product(k: u32, m: u32, n: u32) -> Program {
+    product_in(2, k, m, n)
+}
+
+/// [`product`] with one or two places for the tiles of k; the second tile of one place waits for the first product.
+fn product_in(places: i64, k: u32, m: u32, n: u32) -> Program {
     let mut p = program(Target::Trn2);
     p.tensors = vec![
         tensor("lhs_t", BufKind::Input, F32, &[k, m], A),
@@ -36,10 +41,14 @@ fn product(k: u32, m: u32, n: u32) -> Program {
     };
     let (sync, pe) = (STREAM_ENGINES.len() - 1, 0);
     for (i, (row, rows)) in tiles.into_iter().enumerate().filter(|(_, t)| t.1 > 0) {
-        let i64s = i as i64;
-        let (s, mv) = (sbuf(F32, rows, i64s * 4096, m), sbuf(F32, rows, 16_384 + i64s * 4096, n));
+        let place = i as i64 % places;
+        let (s, mv) = (sbuf(F32, rows, place * 4096, m), sbuf(F32, rows, 16_384 + place * 4096, n));
         let sem = i as u32;
-        p.streams[sync].push(dma(s.clone(), of(0, A, row, rows, m), 0, DgeMode::Hwdge).signal(sem, 16));
+        let mut first = dma(s.clone(), of(0, A, row, rows, m), 0, DgeMode::Hwdge).signal(sem, 16);
+        if place < i as i64 {
+            first = first.wait(2, 1);
+        }
+        p.streams[sync].push(first);
         p.streams[sync].push(dma(mv.clone(), of(1, B, row, rows, n), 1, DgeMode::Hwdge).signal(sem, 16));
         p.streams[pe]
             .push(matmul(psum(F32, m, 0, n), s, mv, i > 0).wait(sem, 32).signal(2, 1).at(10 + i as u32));
@@ -331,6 +340,18 @@ fn threads_change_neither_bytes_nor_time() {
             assert_eq!(shared.outputs[0].data, alone.outputs[0].data, "{k} {m} {n} on {threads} threads");
             assert_eq!(shared.report, alone.report, "{k} {m} {n} on {threads} threads");
         }
+    }
+}
+
+#[test]
+fn an_operand_that_is_written_over_is_seen_anew() {
+    for (k, m, n) in [(256, 128, 512), (255, 127, 511), (256, 61, 509)] {
+        let inputs = [pattern(&[k, m], 1), pattern(&[k, n], 2)];
+        let [one, two] = [1, 2].map(|places| {
+            let program = product_in(places, k as u32, m as u32, n as u32);
+            go(program, &inputs, &SimOptions::default()).unwrap()
+        });
+        assert_eq!(one.outputs[0].data, two.outputs[0].data, "{k} {m} {n}");
     }
 }
 
