@@ -123,8 +123,10 @@ fn say_failure(context: &Context, report: &Report) {
         let mode = mode.map_or(String::new(), |m| format!("{m}: "));
         let first = errors.iter().next().map_or(String::new(), |d| context.render(d));
         context.say(format!("    {mode}{}", first.trim_end().replace('\n', "\n    ")));
-        if errors.iter().count() > 1 {
-            context.say(format!("    and {} more errors", errors.iter().count() - 1));
+        match errors.iter().count() {
+            0 | 1 => {}
+            2 => context.say("    and 1 more error".to_string()),
+            n => context.say(format!("    and {} more errors", n - 1)),
         }
     }
     for v in report.verdicts.iter().filter(|v| !v.passed()) {

@@ -3,8 +3,14 @@
 
 use nki_calibration::ladder::{RUNGS, active, simulate};
 
-fn main() {
+fn main() -> std::process::ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
+    let known: Vec<&str> = RUNGS.iter().map(|r| r.name).collect();
+    if let Some(name) = names.iter().find(|n| !known.contains(&n.as_str())) {
+        eprintln!("error: no rung is called `{name}`; there are {}", known.join(", "));
+        return std::process::ExitCode::from(2);
+    }
+    let mut status = std::process::ExitCode::SUCCESS;
     println!(
         "rung          latency ms      DMA active %    tensor active %  vector active %   (published | simulated)"
     );
@@ -12,7 +18,8 @@ fn main() {
         let report = match simulate(rung) {
             Ok(report) => report,
             Err(e) => {
-                println!("{}: {e}", rung.name);
+                eprintln!("{}: {e}", rung.name);
+                status = std::process::ExitCode::FAILURE;
                 continue;
             }
         };
@@ -34,4 +41,5 @@ fn main() {
             println!("{report}");
         }
     }
+    status
 }
