@@ -80,6 +80,11 @@ fn attention_decode_blocks() {
 }
 
 #[test]
+fn attention_decode_fp8() {
+    check("attention_decode_fp8");
+}
+
+#[test]
 fn attention_decode_masked() {
     check("attention_decode_masked");
 }
@@ -162,6 +167,11 @@ fn kv_update() {
 #[test]
 fn kv_update_blocks() {
     check("kv_update_blocks");
+}
+
+#[test]
+fn kv_update_fp8() {
+    check("kv_update_fp8");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::cache::Cache;
 use super::seen::Rule;
-use super::sequence::{Constants, New, Sizes, finish, scores, softmax, weighted};
+use super::sequence::{Constants, Extra, New, Sizes, finish, scores, softmax, weighted};
+use nki::f8e4m3;
 use nki::prelude::*;
 
 /// What `attention_decode` computes, and how it reads the cache.
@@ -49,7 +50,15 @@ pub fn attention_decode<T: Float>(
     let (keys_dims, values_dims): ([usize; 4], [usize; 4]) = (k_cache.dims(), v_cache.dims());
     ensure!(nc, keys_dims == [batch, kv_heads, d, slots] && values_dims == [batch, kv_heads, slots, d]);
     let rule = Rule::Lengths { lengths, window: cfg.window };
-    attend(nc, [q, k, v], Cache::Slots { keys: k_cache, values: v_cache }, slots, rule, sink, &cfg)
+    attend(
+        nc,
+        [q, k, v],
+        Cache::Slots { keys: k_cache, values: v_cache },
+        slots,
+        rule,
+        Extra { sink, scales: None },
+        &cfg,
+    )
 }
 
 /// As [`attention_decode`] with the caller's masks in place of lengths: token `a` of sequence `b` sees slot `j` with head `h` where
@@ -86,7 +95,47 @@ pub fn attention_decode_masked<T: Float>(
         "that of new keys is [batch, tokens, tokens, heads or 1]"
     );
     let cache = Cache::Slots { keys: k_cache, values: v_cache };
-    attend(nc, [q, k, v], cache, slots, Rule::Mask { mask, new: new_mask }, sink, &cfg)
+    attend(
+        nc,
+        [q, k, v],
+        cache,
+        slots,
+        Rule::Mask { mask, new: new_mask },
+        Extra { sink, scales: None },
+        &cfg,
+    )
+}
+
+/// As [`attention_decode`] over caches of 8-bit floats, as `kv_update_fp8` writes them: a cached key is `k_scale[0]` times what the cache
+/// holds, a value `v_scale[0]` times.
+///
+/// Queries are multiplied by the scale of keys, and new values divided by that of values, in `T`.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn attention_decode_fp8<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    k_cache: Hbm<f8e4m3>,
+    v_cache: Hbm<f8e4m3>,
+    k_scale: Hbm<f32>,
+    v_scale: Hbm<f32>,
+    lengths: Hbm<i32>,
+    sink: Option<Hbm<f32>>,
+    cfg: AttentionDecodeConfig,
+) -> Hbm<T> {
+    let ([batch, _, kv_heads, d], [_, _, _, slots]): ([usize; 4], [usize; 4]) = (k.dims(), k_cache.dims());
+    ensure!(nc, k_cache.shape() == [batch, kv_heads, d, slots]);
+    ensure!(nc, v_cache.shape() == [batch, kv_heads, slots, d]);
+    ensure!(
+        nc,
+        k_scale.shape() == [1] && v_scale.shape() == [1],
+        "one scale for all keys, one for all values"
+    );
+    let extra = Extra { sink, scales: Some([k_scale, v_scale]) };
+    let rule = Rule::Lengths { lengths, window: cfg.window };
+    attend(nc, [q, k, v], Cache::Slots { keys: k_cache, values: v_cache }, slots, rule, extra, &cfg)
 }
 
 /// How a cache of blocks is cut.
@@ -131,7 +180,7 @@ pub fn attention_decode_blocks<T: Float>(
         Cache::Blocks { keys: k_cache, values: v_cache, numbers },
         n * length,
         Rule::Lengths { lengths, window: cfg.window },
-        sink,
+        Extra { sink, scales: None },
         &cfg,
     )
 }
@@ -144,7 +193,7 @@ fn attend<T: Float, C: Elem>(
     cache: Cache<C>,
     slots: usize,
     rule: Rule,
-    sink: Option<Hbm<f32>>,
+    extra: Extra,
     cfg: &AttentionDecodeConfig,
 ) -> Hbm<T> {
     let [batch, tokens, heads, d] = q.dims();
@@ -158,25 +207,19 @@ fn attend<T: Float, C: Elem>(
     ensure!(nc, cfg.window.is_none_or(|w| w > 0), "a token sees at least itself");
     let used = cfg.bucket.unwrap_or(slots);
     ensure!(nc, used <= slots, "the bucket is a part of the cache");
-    ensure!(nc, sink.is_none_or(|s| s.shape() == [heads]));
+    ensure!(nc, extra.sink.is_none_or(|s| s.shape() == [heads]));
     if let Rule::Lengths { lengths, .. } = rule {
         ensure!(nc, lengths.shape() == [batch], "a length for each sequence");
     }
     let sizes = Sizes { tokens, heads, kv_heads, d };
-    let constants = Constants::new(nc, &sizes, used, sink, &rule, cfg);
+    let constants = Constants::new(nc, &sizes, used, &rule, extra, cfg);
     let out = nc.hbm([batch, tokens, heads, d]);
     let lengths = rule.lengths(nc);
     for b in nc.range(batch) {
         let seen = constants.seen(nc, &sizes, &rule, lengths.map(|all| all.at((.., b..b + 1))), b);
         let cache = cache.of(b, seen.cache.map(|c| c.any));
-        let new = New::<T>::load(
-            nc,
-            &sizes,
-            q.at((b, .., .., ..)),
-            k.at((b, .., .., ..)),
-            v.at((b, .., .., ..)),
-            &seen,
-        );
+        let own = [q, k, v].map(|x| x.at((b, .., .., ..)));
+        let new = New::<T>::load(nc, &sizes, &constants, own, &seen);
         let scores = scores(nc, &sizes, &constants, &new, &cache, &seen);
         let (weights, share) = softmax::<T>(nc, &sizes, &constants, scores);
         let sums = weighted(nc, &sizes, &constants, &new, weights, &cache);

@@ -1,5 +1,5 @@
-//! `attention_decode`, `attention_decode_masked` and `attention_decode_blocks`: attention of a few new tokens over a cache. See
-//! `DESIGN.md`.
+//! `attention_decode`, `attention_decode_masked`, `attention_decode_fp8` and `attention_decode_blocks`: attention of a few new tokens over a
+//! cache. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::{DType, Tensor};
@@ -43,7 +43,8 @@ mod sequence;
 mod tests;
 
 pub use kernel::{
-    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_masked,
+    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_fp8,
+    attention_decode_masked,
 };
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
@@ -154,6 +155,60 @@ fn cases() -> Vec<Case> {
     }
     all.push(case([2, 1, 4, 4, 1000, 128]).arg("keys", "256").arg("scale", "0.5"));
     all.push(case([1, 8, 16, 2, 260, 64]));
+    all
+}
+
+/// What `attention_decode_fp8` promises.
+pub static FP8_CONTRACT: Contract = Contract {
+    kernel: attention_decode_fp8::INFO,
+    tensors: &[
+        TensorRule::new("q", &["batch", "tokens", "heads", "d"]),
+        TensorRule::new("k", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("v", &["batch", "tokens", "kv_heads", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("k_cache", &["batch", "kv_heads", "d", "slots"])
+            .of(DType::F8E4M3)
+            .filled("normal(0,30)"),
+        TensorRule::new("v_cache", &["batch", "kv_heads", "slots", "d"])
+            .of(DType::F8E4M3)
+            .filled("uniform(0,240)"),
+        TensorRule::new("k_scale", &["1"]).of(DType::F32).filled("full(0.033)"),
+        TensorRule::new("v_scale", &["1"]).of(DType::F32).filled("full(0.0042)"),
+        TensorRule::new("lengths", &["batch"]).of(DType::I32).filled("uniform(0,257)"),
+        TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
+    ],
+    reference: |i| {
+        let scaled = |cache, scale| -> Vec<f64> {
+            let scale = i.tensor(scale)[0];
+            i.tensor(cache).iter().map(|x| x * scale).collect()
+        };
+        let (k_cache, v_cache) = (scaled("k_cache", "k_scale"), scaled("v_cache", "v_scale"));
+        let seen = reference::Seen::Lengths(i.tensor("lengths"));
+        let tensors = reference::Tensors { k_cache: &k_cache, v_cache: &v_cache, ..tensors(i, seen) };
+        vec![reference::attention_decode(&tensors, &shape(i, i.dim("slots")))]
+    },
+    // kernels.md 1.7. Queries and new values are rounded once more than without scales.
+    tolerance: |dtype| match dtype {
+        DType::F32 => Tolerance::of(dtype),
+        _ => Tolerance::new(3e-2, 1e-3),
+    },
+    requires: Some(|i| {
+        ["k_scale", "v_scale"].into_iter().try_for_each(|s| i.within(s, 1e-30..1e30))?;
+        let bucket = i.value::<Option<usize>>("bucket").unwrap_or(usize::MAX);
+        i.within("lengths", 0.0..1.0 + i.dim("slots").min(bucket) as f64)
+    }),
+    cases: fp8_cases,
+    ..CONTRACT
+};
+nki::contract!(FP8_CONTRACT);
+
+fn fp8_cases() -> Vec<Case> {
+    let mut all: Vec<Case> = [1, 127, 129, 320].map(|slots| case([2, 1, 3, 1, slots, 40])).into();
+    all.extend([1, 3, 32, 64, 88, 127, 128].map(|d| case([2, 2, 8, 4, 257, d])));
+    all.push(with_lengths(case([2, 1, 4, 2, 130, 64]), "zeros"));
+    all.push(with_lengths(case([2, 5, 4, 2, 130, 64]), "full(130)"));
+    all.push(case([2, 2, 6, 3, 200, 16]).arg("sink", "uniform(-2,2)").arg("window", "50"));
+    all.push(case([1, 8, 16, 2, 260, 64]).arg("k_scale", "full(0.004)").arg("v_scale", "full(1)"));
+    all.push(with_lengths(case([3, 1, 4, 2, 700, 32]), "uniform(0,301)").arg("bucket", "300"));
     all
 }
 

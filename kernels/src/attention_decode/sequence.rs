@@ -72,6 +72,23 @@ pub(super) struct Constants {
     scale: f32,
     /// Whether a token may see nothing at all.
     may_be_blind: bool,
+    scales: Option<Scales>,
+}
+
+/// What not every kernel takes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Extra {
+    /// A logit without value for each head.
+    pub sink: Option<Hbm<f32>>,
+    /// Of cached keys and values, `[1]` each.
+    pub scales: Option<[Hbm<f32>; 2]>,
+}
+
+/// What an element of a cached key and value stands for, `[128, 1]` each.
+struct Scales {
+    key: Tile<f32>,
+    value: Tile<f32>,
+    one_by_value: Tile<f32>,
 }
 
 /// A score far below any other, and finite, so that a difference of two is not NaN.
@@ -83,8 +100,8 @@ impl Constants {
         nc: Nc,
         sizes: &Sizes,
         used: usize,
-        sink: Option<Hbm<f32>>,
         rule: &Rule,
+        extra: Extra,
         cfg: &AttentionDecodeConfig,
     ) -> Constants {
         let (chunks, columns) = (chunks(used, cfg.keys), sizes.columns());
@@ -100,7 +117,7 @@ impl Constants {
             }
             slots
         });
-        let sink = sink.map(|s| {
+        let sink = extra.sink.map(|s| {
             let each = nc.sbuf::<f32>([128, sizes.tokens, sizes.heads]);
             let row = s.reshape([1, 1, sizes.heads]).broadcast(0, 128).broadcast(1, sizes.tokens);
             nc.dma_copy(each, row);
@@ -115,6 +132,10 @@ impl Constants {
             ones: nc.ones::<f32>([128, 128]),
             may_be_blind: masked && sink.is_none(),
             sink,
+            scales: extra.scales.map(|both| {
+                let [key, value] = both.map(|s| nc.load(s.reshape([1, 1]).broadcast(0, 128)));
+                Scales { key, value, one_by_value: value.reciprocal() }
+            }),
             scale: cfg.scale.unwrap_or(1.0 / (sizes.d as f32).sqrt()),
         }
     }
@@ -122,20 +143,20 @@ impl Constants {
 
 /// The new tokens of a sequence.
 pub(super) struct New<T: Float> {
-    /// Queries, `[d, columns]`.
+    /// Queries, `[d, columns]`, for the new keys.
     q_t: Tile<T>,
-    /// Queries below each other where several key heads are packed: column `c` is nonzero in the rows of its key head only.
+    /// Queries for the cache, times the scale of its keys. Below each other where several key heads are packed: column `c` is nonzero in the rows of its key head only.
     /// `[packed · d, columns]`.
     q_packed: Tile<T>,
     /// Keys, `[d, tokens · kv_heads]`.
     k_t: Tile<T>,
-    /// Values, `[tokens, kv_heads, d]`.
+    /// Values by the scale of the cache's, `[tokens, kv_heads, d]`.
     v: Tile<T>,
 }
 
 impl<T: Float> New<T> {
     #[track_caller]
-    pub fn load(nc: Nc, sizes: &Sizes, q: Hbm<T>, k: Hbm<T>, v: Hbm<T>, seen: &Seen) -> New<T> {
+    pub fn load(nc: Nc, sizes: &Sizes, constants: &Constants, [q, k, v]: [Hbm<T>; 3], seen: &Seen) -> New<T> {
         let Sizes { tokens, kv_heads, d, .. } = *sizes;
         let turned = |rows: Hbm<T>| {
             let rows = rows.merge(0, 2);
@@ -146,9 +167,17 @@ impl<T: Float> New<T> {
         };
         let q = turned(q);
         let q_t = q.copy();
+        let q_scaled = match &constants.scales {
+            None => q_t,
+            Some(scales) => {
+                let q_scaled = nc.sbuf::<T>(q_t.shape());
+                nc.tensor_scalar(q_scaled, q_t, Alu::Multiply, scales.key.at((0..d, ..)));
+                q_scaled
+            }
+        };
         let (packed, group) = (sizes.packed(), sizes.group());
         let q_packed = match packed {
-            1 => q_t,
+            1 => q_scaled,
             _ => {
                 let all = nc.zeros::<T>([packed * d, sizes.columns()]);
                 let by_lane = &[tokens, kv_heads / packed, packed, group];
@@ -156,7 +185,7 @@ impl<T: Float> New<T> {
                     let rows = all.at((lane * d..(lane + 1) * d, ..)).split(1, by_lane);
                     nc.tensor_copy(
                         rows.at((.., .., .., lane, ..)),
-                        q_t.split(1, by_lane).at((.., .., .., lane, ..)),
+                        q_scaled.split(1, by_lane).at((.., .., .., lane, ..)),
                     );
                 }
                 all
@@ -165,6 +194,10 @@ impl<T: Float> New<T> {
         let v = nc.load(v);
         if let Some(any) = seen.any_new {
             clear(nc, v.reshape([tokens, kv_heads, 1, d]), any);
+        }
+        if let Some(scales) = &constants.scales {
+            // The sums are of what the cache holds, and scaled at the end.
+            nc.tensor_scalar(v, v, Alu::Multiply, scales.one_by_value.at((0..tokens, ..)));
         }
         New { q_t, q_packed, k_t: turned(k).copy(), v }
     }
@@ -273,6 +306,9 @@ pub(super) fn softmax<T: Float>(
             nc.reciprocal(share, share);
         }
         None => drop(nc.reciprocal(share, total)),
+    }
+    if let Some(scales) = &constants.scales {
+        nc.tensor_scalar(share, share, Alu::Multiply, scales.value);
     }
     (weights, share)
 }

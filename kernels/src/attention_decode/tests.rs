@@ -1,7 +1,9 @@
 use super::{
-    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_masked,
+    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_fp8,
+    attention_decode_masked,
 };
 use crate::attention::{AttentionConfig, attention};
+use crate::kv_update::{KvUpdateConfig, kv_update_fp8};
 use nki::Mode;
 use nki::args::{Generator, from_f64, to_f64};
 use nki::ir::{Code, DType, Target, Tensor};
@@ -305,4 +307,80 @@ fn masks_that_do_not_fit_are_refused() {
     assert_eq!(trace([2, 40, 1, 4], None, None), Some(Code::Ensure));
     assert_eq!(trace([2, 40, 3, 4], Some([2, 3, 40, 1]), None), Some(Code::Ensure));
     assert_eq!(trace([2, 40, 3, 4], None, Some(5)), Some(Code::Ensure));
+}
+
+/// A sequence whose earlier tokens were rounded to 8 bits on their way into the cache differs by no more than these roundings.
+#[test]
+fn an_8_bit_cache_stands_for_its_tokens() {
+    let (slots, d) = (150, 32);
+    let zeros = |shape: [usize; 4]| Tensor::zeros(DType::F8E4M3, &shape);
+    let (k, v) = (tensor("normal:f32[1,150,2,32]@1"), tensor("uniform(0,1):f32[1,150,2,32]@2"));
+    let scale = |x: f32| Tensor::from_f32(&[1], &[x]).unwrap();
+    let (k_scale, v_scale) = (scale(0.02), scale(1.0 / 240.0));
+    let caches = kv_update_fp8::specialize::<f32>(
+        &zeros([1, 2, d, slots]),
+        &zeros([1, 2, slots, d]),
+        &k,
+        &v,
+        &k_scale,
+        &v_scale,
+        &lengths(&[0]),
+        KvUpdateConfig::default(),
+    );
+    let caches = caches.run(Mode::Interp, Target::Trn2).unwrap().into_tensors();
+    let (q, new) = (tensor("normal:f32[1,1,4,32]@3"), tensor("uniform(0,1):f32[1,1,2,32]@4"));
+    let (sink, cfg, n) = (None::<&Tensor>, AttentionDecodeConfig::default, lengths(&[slots]));
+    let (keys, values) = (&caches[0], &caches[1]);
+    let got = attention_decode_fp8::specialize::<f32>(
+        &q,
+        &new,
+        &new,
+        keys,
+        values,
+        &k_scale,
+        &v_scale,
+        &n,
+        sink,
+        cfg(),
+    );
+    let k_cache = reordered(&k, &[1, 2, d, slots], |i| (i[3] * 2 + i[1]) * d + i[2]);
+    let v_cache = reordered(&v, &[1, 2, slots, d], |i| (i[2] * 2 + i[1]) * d + i[3]);
+    let want = attention_decode::specialize::<f32>(&q, &new, &new, &k_cache, &v_cache, &n, sink, cfg());
+    let run = |s: nki::Specialization| to_f64(&s.run(Mode::Interp, Target::Trn2).unwrap()[0]);
+    let (got, want) = (run(got), run(want));
+    let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 0.03 && worst > 0.0, "{worst}");
+}
+
+/// 8-bit slots that nobody sees may hold anything, too: rows in words of 32, 16 and 8 bits.
+#[test]
+fn unused_8_bit_slots_change_nothing() {
+    for d in [4, 6, 5] {
+        let small = |seed: usize| {
+            let x: Generator = format!("normal:bf16[1,1,1,{d}]@{seed}").parse().unwrap();
+            x.tensor(DType::BF16, &[], 0).unwrap()
+        };
+        let scale = Tensor::from_f32(&[1], &[0.5]).unwrap();
+        let run = |rest: f64| {
+            let fill = |shape: [usize; 4], slot: &dyn Fn(usize) -> usize| {
+                let of = |i| if slot(i) < 4 { (i % 7) as f64 } else { rest };
+                from_f64(DType::F8E4M3, &shape, &(0..9 * d).map(of).collect::<Vec<f64>>()).unwrap()
+            };
+            let (k_cache, v_cache) = (fill([1, 1, d, 9], &|i| i % 9), fill([1, 1, 9, d], &|i| i / d));
+            let s = attention_decode_fp8::specialize::<nki::bf16>(
+                &small(1),
+                &small(2),
+                &small(3),
+                &k_cache,
+                &v_cache,
+                &scale,
+                &scale,
+                &lengths(&[4]),
+                None::<&Tensor>,
+                AttentionDecodeConfig::default(),
+            );
+            to_f64(&s.run(Mode::Sim, Target::Trn2).unwrap()[0])
+        };
+        assert_eq!(run(NAN), run(0.0), "{d}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use nki::ir::op::OobMode;
 use nki::prelude::*;
+use nki::space::OnChip;
+use nki::{Tensor, f8e4m3};
 
 /// What `kv_update` does with a position that is not in the cache.
 #[derive(Clone, Debug, KernelConfig)]
@@ -25,36 +27,152 @@ pub fn kv_update<T: Float>(
     positions: Hbm<i32>,
     cfg: KvUpdateConfig,
 ) {
-    let [batch, tokens, kv_heads, d] = k.dims();
-    let [_, _, _, slots] = k_cache.dims();
-    let (k_dims, v_dims): ([usize; 4], [usize; 4]) = (k_cache.dims(), v_cache.dims());
-    let (new_dims, n_positions): ([usize; 4], [usize; 1]) = (v.dims(), positions.dims());
-    ensure!(nc, k_dims == [batch, kv_heads, d, slots] && v_dims == [batch, kv_heads, slots, d]);
-    ensure!(nc, new_dims == [batch, tokens, kv_heads, d] && n_positions == [batch]);
-    ensure!(nc, tokens > 0 && tokens <= slots, "the new tokens fit into the cache");
-    ensure!(nc, d > 0 && d <= 128 && kv_heads > 0);
-    let positions = first_slots(nc, positions, cfg.skip);
-    let mode = if cfg.skip { OobMode::Skip } else { OobMode::Error };
-    for b in nc.range(batch) {
-        let at = positions.at((.., b..b + 1));
-        let rows = v.at((b, .., .., ..)).permute(&[1, 0, 2]);
-        nc.dma_copy(v_cache.at((b, .., ds(at, tokens), ..)), rows).oob_mode(mode);
-        let columns = k_cache.at((b, .., .., ds(at, tokens)));
-        if tokens == 1 {
-            nc.dma_copy(columns, k.at((b, .., .., ..)).permute(&[1, 2, 0])).oob_mode(mode);
+    let sizes = Sizes::new(nc, k_cache, v_cache, k, v, positions);
+    let at = first_slots(nc, positions, cfg.skip);
+    for b in nc.range(sizes.batch) {
+        let at = at.at((.., b..b + 1));
+        values(nc, v_cache.at((b, .., .., ..)), v.at((b, .., .., ..)), at, &cfg);
+        let (k, columns) = (k.at((b, .., .., ..)), k_cache.at((b, .., .., ds(at, sizes.tokens))));
+        if sizes.tokens == 1 {
+            nc.dma_copy(columns, k.permute(&[1, 2, 0])).oob_mode(cfg.mode());
         } else {
-            for h in nc.range(kv_heads) {
-                let turned = nc.sbuf::<T>([d, tokens]);
-                for t in nc.tiles(tokens, 128) {
-                    let bank = nc.psum_of::<T>([d, t.len()]);
-                    nc.nc_transpose(bank, nc.load(k.at((b, t, h, ..))));
-                    nc.tensor_copy(turned.at((.., t)), bank);
-                }
-                nc.dma_copy(columns.at((h, .., ..)), turned).oob_mode(mode);
+            let copy = |to, keys| drop(nc.tensor_copy(to, keys));
+            several(nc, columns, k, copy, &cfg);
+        }
+    }
+}
+
+/// As [`kv_update`] for caches of 8-bit floats: an element is `clip(x / scale, ±240)`, rounded to f8e4m3.
+///
+/// `k_scale` and `v_scale`, `[1]`, are positive, and what `attention_decode_fp8` multiplies by.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn kv_update_fp8<T: Float>(
+    nc: Nc,
+    #[inout] k_cache: Hbm<f8e4m3>,
+    #[inout] v_cache: Hbm<f8e4m3>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    k_scale: Hbm<f32>,
+    v_scale: Hbm<f32>,
+    positions: Hbm<i32>,
+    cfg: KvUpdateConfig,
+) {
+    let sizes = Sizes::new(nc, k_cache, v_cache, k, v, positions);
+    ensure!(
+        nc,
+        k_scale.shape() == [1] && v_scale.shape() == [1],
+        "one scale for all keys, one for all values"
+    );
+    let inverse = |scale: Hbm<f32>| nc.load(scale.reshape([1, 1]).broadcast(0, 128)).reciprocal();
+    let [k_inverse, v_inverse] = [k_scale, v_scale].map(inverse);
+    let at = first_slots(nc, positions, cfg.skip);
+    // Elements of keys are written one by one, which HBM does with all engines: what is rounded goes there first.
+    let v = rounded(nc, v, v_inverse);
+    let rounded_k = (sizes.tokens == 1).then(|| rounded(nc, k, k_inverse));
+    for b in nc.range(sizes.batch) {
+        let at = at.at((.., b..b + 1));
+        values(nc, v_cache.at((b, .., .., ..)), v.at((b, .., .., ..)), at, &cfg);
+        let columns = k_cache.at((b, .., .., ds(at, sizes.tokens)));
+        match rounded_k {
+            Some(k) => {
+                drop(nc.dma_copy(columns, k.at((b, .., .., ..)).permute(&[1, 2, 0])).oob_mode(cfg.mode()))
+            }
+            None => {
+                let round = |to, keys| quantise(nc, to, keys, k_inverse.at((0..sizes.d, ..)));
+                several(nc, columns, k.at((b, .., .., ..)), round, &cfg);
             }
         }
     }
 }
+
+impl KvUpdateConfig {
+    fn mode(&self) -> OobMode {
+        if self.skip { OobMode::Skip } else { OobMode::Error }
+    }
+}
+
+/// Extents of an update.
+struct Sizes {
+    batch: usize,
+    tokens: usize,
+    d: usize,
+}
+
+impl Sizes {
+    /// Those of tensors that fit together.
+    #[track_caller]
+    fn new<C: Elem, T: Elem>(
+        nc: Nc,
+        k_cache: Hbm<C>,
+        v_cache: Hbm<C>,
+        k: Hbm<T>,
+        v: Hbm<T>,
+        positions: Hbm<i32>,
+    ) -> Sizes {
+        let [batch, tokens, kv_heads, d] = k.dims();
+        let [_, _, _, slots]: [usize; 4] = k_cache.dims();
+        ensure!(nc, k_cache.shape() == [batch, kv_heads, d, slots]);
+        ensure!(nc, v_cache.shape() == [batch, kv_heads, slots, d]);
+        ensure!(nc, v.shape() == k.shape() && positions.shape() == [batch]);
+        ensure!(nc, tokens > 0 && tokens <= slots, "the new tokens fit into the cache");
+        ensure!(nc, d > 0 && d <= 128 && kv_heads > 0);
+        Sizes { batch, tokens, d }
+    }
+}
+
+/// The values of a sequence's tokens, `[tokens, kv_heads, d]`, into its cache, `[kv_heads, slots, d]`.
+#[nki::kernel]
+fn values<C: Elem>(nc: Nc, cache: Hbm<C>, new: Hbm<C>, at: Tile<i32>, cfg: &KvUpdateConfig) {
+    let slots = cache.at((.., ds(at, new.dim(0)), ..));
+    nc.dma_copy(slots, new.permute(&[1, 0, 2])).oob_mode(cfg.mode());
+}
+
+/// The keys of several tokens, `[tokens, kv_heads, d]`, into columns of the cache, `[kv_heads, d, tokens]`: turned, then `put` into tiles of
+/// its dtype.
+#[nki::kernel]
+fn several<T: Float, C: Elem>(
+    nc: Nc,
+    columns: Hbm<C>,
+    new: Hbm<T>,
+    put: impl Fn(Tile<C>, Acc<T>),
+    cfg: &KvUpdateConfig,
+) {
+    let [tokens, kv_heads, d] = new.dims();
+    for h in nc.range(kv_heads) {
+        let turned = nc.sbuf::<C>([d, tokens]);
+        for t in nc.tiles(tokens, 128) {
+            let bank = nc.psum_of::<T>([d, t.len()]);
+            nc.nc_transpose(bank, nc.load(new.at((t, h, ..))));
+            put(turned.at((.., t)), bank);
+        }
+        nc.dma_copy(columns.at((h, .., ..)), turned).oob_mode(cfg.mode());
+    }
+}
+
+/// `x / scale` in 8 bits, in HBM.
+#[nki::kernel]
+fn rounded<T: Float>(nc: Nc, x: Hbm<T>, inverse: Tile<f32>) -> Hbm<f8e4m3> {
+    let out = nc.hbm::<f8e4m3>(x.shape());
+    let (x, rows) = (x.merge(0, 2).merge(1, 3), out.merge(0, 2).merge(1, 3));
+    for t in nc.tiles(x.dim(0), 128) {
+        let q = nc.sbuf::<f8e4m3>([t.len(), x.dim(1)]);
+        quantise(nc, q, nc.load(x.at((t, ..))), inverse.at((0..t.len(), ..)));
+        nc.store(rows.at((t, ..)), q);
+    }
+    out
+}
+
+/// `clip(x · inverse, ±240)`, rounded to 8 bits.
+#[nki::kernel]
+fn quantise<T: Elem, M: OnChip>(nc: Nc, q: Tile<f8e4m3>, x: Tensor<T, M>, inverse: Tile<f32>) {
+    let values = nc.sbuf::<f32>(q.shape());
+    nc.tensor_scalar(values, x, Alu::Multiply, inverse).then(Alu::Minimum, LARGEST);
+    nc.tensor_scalar(q, values, Alu::Maximum, -LARGEST);
+}
+
+/// The largest finite f8e4m3.
+const LARGEST: f32 = 240.0;
 
 /// The positions on chip, `[1, batch]`. A negative one that is skipped moves far before the cache, so that none of its tokens
 /// reaches it.

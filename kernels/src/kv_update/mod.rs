@@ -1,4 +1,4 @@
-//! `kv_update` and `kv_update_blocks`: new keys and values into their caches, in place. See `DESIGN.md`.
+//! `kv_update`, `kv_update_fp8` and `kv_update_blocks`: new keys and values into their caches, in place. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::{DType, Tensor};
@@ -20,7 +20,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{KvUpdateConfig, kv_update, kv_update_blocks};
+pub use kernel::{KvUpdateConfig, kv_update, kv_update_blocks, kv_update_fp8};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -48,15 +48,53 @@ pub static CONTRACT: Contract = Contract {
     },
     // Nothing is computed.
     tolerance: |_| Tolerance::EXACT,
-    requires: Some(|i| {
-        let first = if i.value("skip") { f64::NEG_INFINITY } else { 0.0 };
-        i.within("positions", first..1.0 + i.dim("slots") as f64 - i.dim("tokens") as f64)
-    }),
+    requires: Some(in_cache),
     rounded_terms: None,
     cases,
     flops: |_| 0,
 };
 nki::contract!(CONTRACT);
+
+/// What `kv_update_fp8` promises.
+pub static FP8_CONTRACT: Contract = Contract {
+    kernel: kv_update_fp8::INFO,
+    tensors: &[
+        TensorRule::new("k_cache", &["batch", "kv_heads", "d", "slots"]).of(DType::F8E4M3),
+        TensorRule::new("v_cache", &["batch", "kv_heads", "slots", "d"]).of(DType::F8E4M3),
+        TensorRule::new("k", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("v", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("k_scale", &["1"]).of(DType::F32).filled("full(0.02)"),
+        TensorRule::new("v_scale", &["1"]).of(DType::F32).filled("full(0.01)"),
+        TensorRule::new("positions", &["batch"]).of(DType::I32).filled("uniform(0,256)"),
+    ],
+    reference: |i| {
+        let one = |cache, new, scale, columns| {
+            let values = reference::quantised(i.tensor(new), i.tensor(scale)[0]);
+            reference::updated(i.tensor(cache), New { values: &values, ..new_rows(i, new) }, columns)
+        };
+        vec![one("k_cache", "k", "k_scale", true), one("v_cache", "v", "v_scale", false)]
+    },
+    // Quotients are not rounded in the reference: half a step of f8e4m3, as in `rmsnorm_quant`.
+    tolerance: |_| Tolerance::new(1.0 / 16.9, 1e-3),
+    requires: Some(|i| {
+        ["k_scale", "v_scale"].into_iter().try_for_each(|s| i.within(s, 1e-30..1e30))?;
+        in_cache(i)
+    }),
+    cases: || {
+        let mut all = cases();
+        // A scale that clips some.
+        all.push(all[0].clone().arg("k_scale", "full(0.005)").arg("v_scale", "full(0.001)"));
+        all
+    },
+    ..CONTRACT
+};
+nki::contract!(FP8_CONTRACT);
+
+/// Whether all tokens go to slots of the cache.
+fn in_cache(i: &Inputs) -> Result<(), String> {
+    let first = if i.value("skip") { f64::NEG_INFINITY } else { 0.0 };
+    i.within("positions", first..1.0 + i.dim("slots") as f64 - i.dim("tokens") as f64)
+}
 
 fn new_rows<'a>(i: &'a Inputs, name: &str) -> New<'a> {
     New {

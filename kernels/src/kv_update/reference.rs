@@ -11,6 +11,11 @@ pub struct New<'a> {
     pub slots: usize,
 }
 
+/// `clip(x / scale, ±240)`, not rounded.
+pub fn quantised(x: &[f64], scale: f64) -> Vec<f64> {
+    x.iter().map(|x| (x / scale).clamp(-240.0, 240.0)).collect()
+}
+
 /// The cache `[batch, heads, slots, d]`, or with `columns` `[batch, heads, d, slots]`, with the new rows in place.
 pub fn updated(cache: &[f64], new: New, columns: bool) -> Vec<f64> {
     let New { tokens, heads, d, slots, .. } = new;
@@ -43,5 +48,6 @@ fn a_row_or_a_column_of_a_head() {
     let columns = updated(&[0.0; 12], new, true);
     assert_eq!(columns, [0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 3.0, 0.0, 0.0, 4.0]);
     assert_eq!(updated(&[0.0; 12], New { positions: &[-1.0], ..new }, true), [0.0; 12]);
+    assert_eq!(quantised(&[1.0, -130.0, 0.0], 0.5), [2.0, -240.0, 0.0]);
     assert_eq!(updated_blocks(&[0.0; 4], &[5.0, 6.0, 7.0, 8.0], &[1.0, -1.0], 2), [0.0, 0.0, 5.0, 6.0]);
 }
