@@ -245,6 +245,11 @@ fn mlp_block() {
 }
 
 #[test]
+fn mlp_fp8() {
+    check("mlp_fp8");
+}
+
+#[test]
 fn moe() {
     check("moe");
 }
@@ -265,6 +270,16 @@ fn projection() {
 }
 
 #[test]
+fn projection_fp8() {
+    check("projection_fp8");
+}
+
+#[test]
+fn projection_transposed() {
+    check("projection_transposed");
+}
+
+#[test]
 fn qkv() {
     check("qkv");
 }
@@ -272,6 +287,11 @@ fn qkv() {
 #[test]
 fn qkv_block() {
     check("qkv_block");
+}
+
+#[test]
+fn qkv_fp8() {
+    check("qkv_fp8");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The layer for few tokens: memory bounds it, so that the weights are read in rows as wide as PSUM allows.
 
-use super::kernel::{Layer, gated};
+use super::kernel::Layer;
+use crate::projection::kernel::settle;
+use crate::strip::multiply;
 use nki::prelude::*;
 
 /// f32 values per partition of a bank of PSUM.
@@ -14,7 +16,7 @@ fn block_columns(tokens: usize) -> usize {
 /// The inner activations with `inner` on partitions, `[128, ⌈inner / 128⌉, tokens]`: the weights are the stationary operand, 128 of their
 /// columns at a time, and the tokens the moving one.
 #[nki::kernel]
-pub(super) fn activations<T: Float>(nc: Nc, x_t: Tile<T>, layer: &Layer<T>) -> Tile<T> {
+pub(super) fn activations<T: Float, W: Elem>(nc: Nc, x_t: Tile<T>, layer: &Layer<T, W>) -> Tile<T> {
     let ([_, inner], tokens) = (layer.w_up.dims(), x_t.dim(2));
     let a_t = nc.sbuf::<T>([inner.min(128), inner.div_ceil(128), tokens]);
     let [gate_bias, up_bias] = layer.inner_biases(nc);
@@ -27,7 +29,7 @@ pub(super) fn activations<T: Float>(nc: Nc, x_t: Tile<T>, layer: &Layer<T>) -> T
             let a = a_t.at((0..i.len(), index, ..));
             let of = |acc: Acc| acc.at((0..i.len(), i.index(), 0..tokens));
             let bias = |b: Option<Tile<f32>>| b.map(|b| b.at((0..i.len(), index)));
-            gated(nc, a, gate.map(of), of(up), [bias(gate_bias), bias(up_bias)], &layer.cfg);
+            layer.gated(nc, a, gate.map(of), of(up), [bias(gate_bias), bias(up_bias)]);
         }
     }
     a_t
@@ -36,14 +38,14 @@ pub(super) fn activations<T: Float>(nc: Nc, x_t: Tile<T>, layer: &Layer<T>) -> T
 /// `Σ_k weight[k, c] · x_t[k, t]` with the columns of the weight on partitions: column `c` on partition `c % 128`, in row `c / 128`, and in
 /// it one value per token. Rows are padded to a power of two, so that none lies in two banks.
 #[nki::kernel]
-fn wide_product<T: Float>(nc: Nc, x_t: Tile<T>, weight: Hbm<T>) -> Acc {
+fn wide_product<T: Float, W: Elem>(nc: Nc, x_t: Tile<T>, weight: Hbm<W>) -> Acc {
     let ([hidden, columns], tokens) = (weight.dims(), x_t.dim(2));
     let acc = nc.psum([columns.min(128), columns.div_ceil(128), tokens.next_power_of_two()]);
     for k in nc.tiles(hidden, 128) {
         let rows = nc.load(weight.at((k, ..)));
         let moving = x_t.at((0..k.len(), k.index(), ..));
         for c in nc.tiles(columns, 128) {
-            nc.nc_matmul(acc.at((0..c.len(), c.index(), 0..tokens)), rows.at((.., c)), moving);
+            multiply(nc, acc.at((0..c.len(), c.index(), 0..tokens)), rows.at((.., c)), moving);
         }
     }
     acc
@@ -51,7 +53,7 @@ fn wide_product<T: Float>(nc: Nc, x_t: Tile<T>, weight: Hbm<T>) -> Acc {
 
 /// `out = a · w_down + b_down`: the activations are the stationary operand, the weight is the moving one.
 #[nki::kernel]
-pub(super) fn down<T: Float>(nc: Nc, a_t: Tile<T>, out: Hbm<T>, layer: &Layer<T>) {
+pub(super) fn down<T: Float, W: Elem>(nc: Nc, a_t: Tile<T>, out: Hbm<T>, layer: &Layer<T, W>) {
     let ([inner, hidden], tokens) = (layer.w_down.dims(), a_t.dim(2));
     for h in nc.tiles(hidden, 4 * BANK) {
         let bias = layer.down_bias(nc, h, tokens);
@@ -60,17 +62,13 @@ pub(super) fn down<T: Float>(nc: Nc, a_t: Tile<T>, out: Hbm<T>, layer: &Layer<T>
             let rows = nc.load(layer.w_down.at((i, h)));
             let a = a_t.at((0..i.len(), i.index(), ..));
             for c in nc.tiles(h.len(), BANK) {
-                nc.nc_matmul(y.at((.., c)), a, rows.at((.., c)));
+                multiply(nc, y.at((.., c)), a, rows.at((.., c)));
             }
         }
         let result = nc.sbuf::<T>([tokens, h.len()]);
         for c in nc.tiles(h.len(), BANK) {
-            match bias {
-                Some(bias) => {
-                    drop(nc.tensor_tensor(result.at((.., c)), y.at((.., c)), bias.at((.., c)), Alu::Add))
-                }
-                None => drop(nc.tensor_copy(result.at((.., c)), y.at((.., c)))),
-            }
+            let bias = bias.map(|b| b.at((.., c)));
+            settle(nc, result.at((.., c)), y.at((.., c)), layer.down_scale(tokens), [None, bias]);
         }
         nc.store(out.at((.., h)), result);
     }

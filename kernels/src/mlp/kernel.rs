@@ -5,6 +5,8 @@ use super::plan::Plan;
 use super::prefill::{self, Prologue};
 use crate::norm::{Norm, NormConfig};
 use nki::prelude::*;
+use nki::space::OnChip;
+use nki::{Tensor, f8e4m3};
 
 /// The function between the projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
@@ -84,7 +86,33 @@ pub fn mlp<T: Float>(
     b_down: Option<Hbm<T>>,
     cfg: MlpConfig,
 ) -> Hbm<T> {
-    let layer = Layer { w_gate, w_up, w_down, b_gate, b_up, b_down, cfg };
+    let layer = Layer { w_gate, w_up, w_down, scales: None, b_gate, b_up, b_down, cfg };
+    let out = nc.hbm(x.shape());
+    feed_forward(nc, &Prologue::none(x), out, &layer);
+    out
+}
+
+/// [`mlp`] with weights of 8-bit floats: those of gate, up and down are `scales[0]`, `scales[1]` and `scales[2]` times what they hold.
+///
+/// Tokens and inner activations keep their dtype; sums are scaled in f32, before biases and limits.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn mlp_fp8<T: Float>(
+    nc: Nc,
+    x: Hbm<T>,
+    w_gate: Option<Hbm<f8e4m3>>,
+    w_up: Hbm<f8e4m3>,
+    w_down: Hbm<f8e4m3>,
+    scales: Hbm<f32>,
+    b_gate: Option<Hbm<T>>,
+    b_up: Option<Hbm<T>>,
+    b_down: Option<Hbm<T>>,
+    cfg: MlpConfig,
+) -> Hbm<T> {
+    ensure!(nc, scales.shape() == [3], "a scale each for gate, up and down");
+    let all = nc.load(scales.reshape([1, 3]).broadcast(0, 128));
+    let scales = Some([0, 1, 2].map(|i| all.at((.., i..i + 1))));
+    let layer = Layer { w_gate, w_up, w_down, scales, b_gate, b_up, b_down, cfg };
     let out = nc.hbm(x.shape());
     feed_forward(nc, &Prologue::none(x), out, &layer);
     out
@@ -121,7 +149,7 @@ pub fn mlp_block<T: Float>(
     ensure!(nc, !norm.store_sum || residual.is_some(), "without a residual there is no sum to store");
     ensure!(nc, gamma.is_none() || norm.norm != Norm::None, "gains belong to a norm");
     ensure!(nc, beta.is_none() || norm.norm == Norm::Layer, "only layer normalisation has a shift");
-    let layer = Layer { w_gate, w_up, w_down, b_gate, b_up, b_down, cfg };
+    let layer = Layer { w_gate, w_up, w_down, scales: None, b_gate, b_up, b_down, cfg };
     let (out, sum) = (nc.hbm(x.shape()), norm.store_sum.then(|| nc.hbm(x.shape())));
     let norm = NormConfig { norm: norm.norm, eps: norm.eps };
     let prologue = Prologue { residual, sum, norm, ..Prologue::none(x) };
@@ -143,20 +171,26 @@ pub struct BlockConfig {
 }
 
 /// The weights of a layer, and what it computes.
-pub(super) struct Layer<T: Elem> {
-    pub w_gate: Option<Hbm<T>>,
-    pub w_up: Hbm<T>,
-    pub w_down: Hbm<T>,
+pub(super) struct Layer<T: Elem, W: Elem> {
+    pub w_gate: Option<Hbm<W>>,
+    pub w_up: Hbm<W>,
+    pub w_down: Hbm<W>,
+    /// What the elements of gate, up and down stand for, `[128, 1]` each; 1 without.
+    pub scales: Option<[Tile<f32>; 3]>,
     pub b_gate: Option<Hbm<T>>,
     pub b_up: Option<Hbm<T>>,
     pub b_down: Option<Hbm<T>>,
     pub cfg: MlpConfig,
 }
 
-impl<T: Float> Layer<T> {
+impl<T: Float, W: Elem> Layer<T, W> {
     /// The biases of gate and up with one value per partition and block of 128 (`norm::columns`).
     pub fn inner_biases(&self, nc: Nc) -> [Option<Tile<f32>>; 2] {
         [self.b_gate, self.b_up].map(|b| b.map(|b| crate::norm::columns(nc, b)))
+    }
+    /// The scale of `w_down` for `tokens` tokens.
+    pub fn down_scale(&self, tokens: usize) -> Option<Tile<f32>> {
+        self.scales.map(|[_, _, down]| down.at((0..tokens, ..)))
     }
     /// The bias of some results, the same for `tokens` tokens.
     pub fn down_bias(&self, nc: Nc, h: Block, tokens: usize) -> Option<Tile<T>> {
@@ -167,7 +201,7 @@ impl<T: Float> Layer<T> {
 
 /// The layer, after what precedes it.
 #[nki::kernel]
-fn feed_forward<T: Float>(nc: Nc, prologue: &Prologue<T>, out: Hbm<T>, layer: &Layer<T>) {
+fn feed_forward<T: Float, W: Elem>(nc: Nc, prologue: &Prologue<T>, out: Hbm<T>, layer: &Layer<T, W>) {
     let [tokens, hidden] = prologue.x.dims();
     let [up_rows, inner] = layer.w_up.dims();
     ensure!(nc, up_rows == hidden && layer.w_down.shape() == [inner, hidden]);
@@ -206,13 +240,29 @@ fn feed_forward<T: Float>(nc: Nc, prologue: &Prologue<T>, out: Hbm<T>, layer: &L
     }
 }
 
+impl<T: Float, W: Elem> Layer<T, W> {
+    /// `dst = act(gate) ∘ (up + offset)`, or `act(up)` without a gate, after scales, biases and limits.
+    #[track_caller]
+    pub fn gated(&self, nc: Nc, dst: Tile<T>, gate: Option<Acc>, up: Acc, biases: [Option<Tile<f32>>; 2]) {
+        let Some([of_gate, of_up, _]) = self.scales else {
+            return gated(nc, dst, gate, up, biases, &self.cfg);
+        };
+        let scaled = |sums: Acc, scale: Tile<f32>| {
+            let scaled = nc.sbuf::<f32>(sums.shape());
+            nc.tensor_scalar(scaled, sums, Alu::Multiply, scale.at((0..sums.dim(0), ..)));
+            scaled
+        };
+        gated(nc, dst, gate.map(|g| scaled(g, of_gate)), scaled(up, of_up), biases, &self.cfg);
+    }
+}
+
 /// `dst = act(gate) ∘ (up + offset)`, or `act(up)` without a gate, after biases and limits.
 #[nki::kernel]
-pub(super) fn gated<T: Float>(
+fn gated<T: Float, M: OnChip>(
     nc: Nc,
     dst: Tile<T>,
-    gate: Option<Acc>,
-    up: Acc,
+    gate: Option<Tensor<f32, M>>,
+    up: Tensor<f32, M>,
     [gate_bias, up_bias]: [Option<Tile<f32>>; 2],
     cfg: &MlpConfig,
 ) {
@@ -253,7 +303,14 @@ impl Limits {
 
 /// `dst = f(limited(src + bias))`.
 #[nki::kernel]
-fn activate<D: Float>(nc: Nc, dst: Tile<D>, f: Act, src: Acc, bias: Option<Tile<f32>>, limits: Limits) {
+fn activate<D: Float, M: OnChip>(
+    nc: Nc,
+    dst: Tile<D>,
+    f: Act,
+    src: Tensor<f32, M>,
+    bias: Option<Tile<f32>>,
+    limits: Limits,
+) {
     if limits.any() {
         nc.activation(dst, f, limited(nc, src, bias, limits));
         return;
@@ -266,7 +323,12 @@ fn activate<D: Float>(nc: Nc, dst: Tile<D>, f: Act, src: Acc, bias: Option<Tile<
 
 /// `min(max(src + bias, low), high)` in SBUF.
 #[nki::kernel]
-fn limited(nc: Nc, src: Acc, bias: Option<Tile<f32>>, Limits(low, high): Limits) -> Tile<f32> {
+fn limited<M: OnChip>(
+    nc: Nc,
+    src: Tensor<f32, M>,
+    bias: Option<Tile<f32>>,
+    Limits(low, high): Limits,
+) -> Tile<f32> {
     let result = nc.sbuf::<f32>(src.shape());
     let (low, high) = (low.unwrap_or(f32::NEG_INFINITY), high.unwrap_or(f32::INFINITY));
     match bias {

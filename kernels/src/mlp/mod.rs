@@ -1,4 +1,4 @@
-//! `mlp` and `mlp_block`: the feed-forward layer of a transformer, and with the norm before it. See `DESIGN.md`.
+//! `mlp`, `mlp_block` and `mlp_fp8`: the feed-forward layer of a transformer, with the norm before it, with 8-bit weights. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::Tensor;
@@ -21,7 +21,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{Activation, BlockConfig, MlpConfig, Mode, mlp, mlp_block};
+pub use kernel::{Activation, BlockConfig, MlpConfig, Mode, mlp, mlp_block, mlp_fp8};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance, sweep};
 use nki::ir::DType;
@@ -73,11 +73,22 @@ fn limits(i: &Inputs, low: &str, high: &str) -> [f64; 2] {
 /// Calls a function of the reference with the layer that `i` describes, on `x`.
 fn with_reference<R>(i: &Inputs, x: &[f64], f: impl Fn(&reference::Layer, &[f64], usize) -> R) -> R {
     let (hidden, inner) = (i.dim("hidden"), i.dim("inner"));
+    // 8-bit elements stand for so many times themselves.
+    let weight = |name, at: usize| -> Option<Vec<f64>> {
+        let scale = i.get("scales").map_or(1.0, |s| s[at]);
+        Some(i.get(name)?.iter().map(|w| w * scale).collect())
+    };
+    let (gate, up, down) = (weight("w_gate", 0), weight("w_up", 1), weight("w_down", 2));
     let wide = |weight, bias| Projection { weight, bias, rows: hidden, columns: inner };
     let layer = reference::Layer {
-        gate: i.get("w_gate").map(|weight| wide(weight, i.get("b_gate"))),
-        up: wide(i.tensor("w_up"), i.get("b_up")),
-        down: Projection { weight: i.tensor("w_down"), bias: i.get("b_down"), rows: inner, columns: hidden },
+        gate: gate.as_deref().map(|weight| wide(weight, i.get("b_gate"))),
+        up: wide(up.as_deref().unwrap_or(&[]), i.get("b_up")),
+        down: Projection {
+            weight: down.as_deref().unwrap_or(&[]),
+            bias: i.get("b_down"),
+            rows: inner,
+            columns: hidden,
+        },
         activation: match i.value("activation") {
             Activation::Relu => reference::Activation::Relu,
             Activation::Gelu => reference::Activation::Gelu,
@@ -192,3 +203,43 @@ fn swiglu(case: Case) -> Case {
 fn biased(case: Case) -> Case {
     case.arg("b_up", "normal").arg("b_down", "normal")
 }
+
+/// What `mlp_fp8` promises.
+pub static FP8_CONTRACT: Contract = Contract {
+    kernel: mlp_fp8::INFO,
+    tensors: &[
+        TensorRule::new("x", &["tokens", "hidden"]),
+        TensorRule::new("w_gate", &["hidden", "inner"]).of(DType::F8E4M3).optional(),
+        TensorRule::new("w_up", &["hidden", "inner"]).of(DType::F8E4M3).filled(EIGHT_BITS),
+        TensorRule::new("w_down", &["inner", "hidden"]).of(DType::F8E4M3).filled(EIGHT_BITS),
+        TensorRule::new("scales", &["3"]).of(DType::F32).filled("iota(0.001,0.0007)"),
+        TensorRule::new("b_gate", &["inner"]).optional(),
+        TensorRule::new("b_up", &["inner"]).optional(),
+        TensorRule::new("b_down", &["hidden"]).optional(),
+    ],
+    cases: || {
+        let gated = |case: Case| case.arg("w_gate", EIGHT_BITS);
+        let dims =
+            |tokens, hidden, inner| Case::dims(&[("tokens", tokens), ("hidden", hidden), ("inner", inner)]);
+        let mut all = Vec::new();
+        for mode in ["prefill", "decode"] {
+            for (tokens, hidden, inner) in [(1, 1, 131), (37, 67, 131), (127, 129, 67), (5, 256, 1100)] {
+                all.push(gated(dims(tokens, hidden, inner)).arg("mode", mode));
+                all.push(
+                    biased(gated(dims(tokens, hidden, inner)).arg("mode", mode)).arg("b_gate", "normal"),
+                );
+            }
+            all.push(biased(dims(9, 128, 145)).arg("mode", mode).arg("activation", "gelu"));
+            let limited =
+                gated(dims(37, 67, 131)).arg("mode", mode).arg("up_low", "-0.2").arg("up_high", "0.3");
+            all.push(limited.arg("gate_high", "0.25").arg("up_offset", "1"));
+        }
+        all.push(gated(dims(513, 131, 129)));
+        all
+    },
+    ..CONTRACT
+};
+nki::contract!(FP8_CONTRACT);
+
+/// Far from the largest, 240.
+const EIGHT_BITS: &str = "normal(0,30)";

@@ -1,15 +1,21 @@
 //! The layer for many tokens: strips of the weights, read once for a block of tokens.
 
-use super::kernel::{Layer, gated};
+use super::kernel::Layer;
 use super::plan::Plan;
 use crate::norm::{NormConfig, columns, standardised};
-use crate::strip::{product, strip};
+use crate::projection::kernel::settle;
+use crate::strip::{multiply, product, strip};
 use nki::prelude::*;
 
 /// The inner activations of a block of tokens with `inner` on partitions, `[128, ⌈inner / 128⌉, tokens]`, which is what the down
 /// projection contracts.
 #[nki::kernel]
-pub(super) fn activations<T: Float>(nc: Nc, x_t: Tile<T>, layer: &Layer<T>, plan: Plan) -> Tile<T> {
+pub(super) fn activations<T: Float, W: Elem>(
+    nc: Nc,
+    x_t: Tile<T>,
+    layer: &Layer<T, W>,
+    plan: Plan,
+) -> Tile<T> {
     let ([hidden, inner], tokens) = (layer.w_up.dims(), x_t.dim(2));
     let a_t = nc.sbuf::<T>([inner.min(128), inner.div_ceil(128), tokens]);
     let [gate_bias, up_bias] = layer.inner_biases(nc);
@@ -22,7 +28,7 @@ pub(super) fn activations<T: Float>(nc: Nc, x_t: Tile<T>, layer: &Layer<T>, plan
             let up = product(nc, up_strip.at((.., .., i.local())), x_t, hidden);
             let gate = gate_strip.map(|strip| product(nc, strip.at((.., .., i.local())), x_t, hidden));
             let bias = |b: Option<Tile<f32>>| b.map(|b| b.at((0..i.len(), index)));
-            gated(nc, a, gate, up, [bias(gate_bias), bias(up_bias)], &layer.cfg);
+            layer.gated(nc, a, gate, up, [bias(gate_bias), bias(up_bias)]);
         }
     }
     a_t
@@ -30,7 +36,7 @@ pub(super) fn activations<T: Float>(nc: Nc, x_t: Tile<T>, layer: &Layer<T>, plan
 
 /// `out = a · w_down + b_down` for a block of tokens.
 #[nki::kernel]
-pub(super) fn down<T: Float>(nc: Nc, a_t: Tile<T>, out: Hbm<T>, layer: &Layer<T>, plan: Plan) {
+pub(super) fn down<T: Float, W: Elem>(nc: Nc, a_t: Tile<T>, out: Hbm<T>, layer: &Layer<T, W>, plan: Plan) {
     let ([inner, hidden], tokens) = (layer.w_down.dims(), a_t.dim(2));
     for h in nc.tiles(hidden, plan.hidden) {
         let down_strip = strip(nc, layer.w_down.at((.., h)));
@@ -39,13 +45,11 @@ pub(super) fn down<T: Float>(nc: Nc, a_t: Tile<T>, out: Hbm<T>, layer: &Layer<T>
             let y = nc.psum([s.len(), h.len()]);
             for i in nc.tiles(inner, 128) {
                 let a = a_t.at((0..i.len(), i.index(), s));
-                nc.nc_matmul(y, a, down_strip.at((0..i.len(), i.index(), ..)));
+                multiply(nc, y, a, down_strip.at((0..i.len(), i.index(), ..)));
             }
             let result = nc.sbuf::<T>([s.len(), h.len()]);
-            match bias {
-                Some(bias) => drop(nc.tensor_tensor(result, y, bias.at((0..s.len(), ..)), Alu::Add)),
-                None => drop(nc.tensor_copy(result, y)),
-            }
+            let bias = bias.map(|b| b.at((0..s.len(), ..)));
+            settle(nc, result, y, layer.down_scale(s.len()), [None, bias]);
             nc.store(out.at((s, h)), result);
         }
     }

@@ -1,4 +1,4 @@
-//! `projection`: a linear layer, with bias and residual. See `DESIGN.md`.
+//! `projection`, `projection_fp8` and `projection_transposed`: a linear layer, with bias and residual. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::Tensor;
@@ -13,10 +13,14 @@
 //! assert_eq!(nki::args::to_f64(&y[0]), [6.5, 8.0]);
 //! ```
 
-mod kernel;
+pub(crate) mod kernel;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
-pub use kernel::{ProjectionConfig, projection};
+pub use kernel::{
+    Order, ProjectionConfig, TransposedConfig, projection, projection_fp8, projection_transposed,
+};
 
 use nki::check::{Case, Contract, ResultRule, TensorRule, Tolerance, sweep};
 use nki::ir::DType;
@@ -55,5 +59,65 @@ fn cases() -> Vec<Case> {
     let blocks = Case::dims(&[("tokens", 261), ("hidden", 200), ("columns", 300)]);
     let blocks = blocks.arg("tokens", "256").arg("columns", "128");
     all.push(blocks.arg("bias", "normal").arg("residual", "normal"));
+    all
+}
+
+/// What `projection_fp8` promises.
+pub static FP8_CONTRACT: Contract = Contract {
+    kernel: projection_fp8::INFO,
+    tensors: &[
+        TensorRule::new("x", &["tokens", "hidden"]),
+        TensorRule::new("weight", &["hidden", "columns"]).of(DType::F8E4M3).filled("normal(0,30)"),
+        TensorRule::new("scale", &["1"]).of(DType::F32).filled("full(0.002)"),
+        TensorRule::new("bias", &["columns"]).optional(),
+        TensorRule::new("residual", &["tokens", "columns"]).optional(),
+    ],
+    reference: |i| {
+        let (rows, columns) = (i.dim("hidden"), i.dim("columns"));
+        let scale = i.tensor("scale")[0];
+        let weight: Vec<f64> = i.tensor("weight").iter().map(|w| w * scale).collect();
+        let layer = Projection { weight: &weight, bias: i.get("bias"), rows, columns };
+        vec![reference::projection(i.tensor("x"), i.dim("tokens"), layer, i.get("residual"))]
+    },
+    ..CONTRACT
+};
+nki::contract!(FP8_CONTRACT);
+
+/// What `projection_transposed` promises.
+pub static TRANSPOSED_CONTRACT: Contract = Contract {
+    kernel: projection_transposed::INFO,
+    dims: &[("tokens", 4), ("hidden", 256), ("columns", 512), ("per_lane", 4)],
+    tensors: &[
+        TensorRule::new("x", &["tokens", "hidden"]),
+        TensorRule::new("weight", &["hidden", "columns"]).filled("normal(0,0.05)"),
+        TensorRule::new("bias", &["columns"]).optional(),
+    ],
+    results: &[ResultRule { name: "out", shape: &["128", "per_lane", "tokens"] }],
+    reference: |i| {
+        let (rows, columns, tokens) = (i.dim("hidden"), i.dim("columns"), i.dim("tokens"));
+        let layer = Projection { weight: i.tensor("weight"), bias: i.get("bias"), rows, columns };
+        let y = reference::projection(i.tensor("x"), tokens, layer, None);
+        vec![reference::transposed(&y, tokens, i.value::<Order>("order") == Order::Strided)]
+    },
+    cases: transposed_cases,
+    ..CONTRACT
+};
+nki::contract!(TRANSPOSED_CONTRACT);
+
+fn transposed_cases() -> Vec<Case> {
+    let case = |tokens, hidden, per_lane: usize| {
+        let dims =
+            [("tokens", tokens), ("hidden", hidden), ("columns", 128 * per_lane), ("per_lane", per_lane)];
+        Case::dims(&dims)
+    };
+    let mut all = Vec::new();
+    for order in ["strided", "consecutive"] {
+        for (tokens, hidden, per_lane) in
+            [(1, 1, 1), (3, 67, 2), (5, 200, 3), (127, 128, 1), (128, 129, 18), (1, 256, 40)]
+        {
+            all.push(case(tokens, hidden, per_lane).arg("order", order));
+            all.push(case(tokens, hidden, per_lane).arg("order", order).arg("bias", "normal"));
+        }
+    }
     all
 }

@@ -5,6 +5,7 @@ use super::project::{Projection, project};
 use crate::kv_update::{KvUpdateConfig, kv_update};
 use crate::norm::Norm;
 use crate::rope::Pairs;
+use nki::f8e4m3;
 use nki::prelude::*;
 
 /// The order of a result's axes.
@@ -80,6 +81,32 @@ pub fn qkv<T: Float>(
 ) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
     let input = input(nc, x, [None; 2], [gamma, None], &cfg);
     let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let [q, k, v] = results(nc, x, &all);
+    project(nc, &input, &all, [q.1, k.1, v.1]);
+    (q.0, k.0, v.0)
+}
+
+/// [`qkv`] with a weight of 8-bit floats: those of queries, keys and values are `scales[0]`, `scales[1]` and `scales[2]` times what `weight` holds.
+///
+/// Tokens keep their dtype; sums are scaled in f32, before the bias. A weight of half the bytes is read in half the time.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn qkv_fp8<T: Float>(
+    nc: Nc,
+    x: Hbm<T>,
+    gamma: Option<Hbm<T>>,
+    weight: Hbm<f8e4m3>,
+    scales: Hbm<f32>,
+    bias: Option<Hbm<T>>,
+    cos: Option<Hbm<f32>>,
+    sin: Option<Hbm<f32>>,
+    q_gain: Option<Hbm<T>>,
+    k_gain: Option<Hbm<T>>,
+    cfg: QkvConfig,
+) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
+    ensure!(nc, scales.shape() == [3], "a scale each for queries, keys and values");
+    let input = input(nc, x, [None; 2], [gamma, None], &cfg);
+    let all = Projection { weight, scales: Some(scales), bias, cos, sin, gains: [q_gain, k_gain], cfg };
     let [q, k, v] = results(nc, x, &all);
     project(nc, &input, &all, [q.1, k.1, v.1]);
     (q.0, k.0, v.0)

@@ -1,4 +1,5 @@
-//! `qkv`, `qkv_block` and `qkv_update`: tokens to queries, keys and values, with what precedes and what follows. See `DESIGN.md`.
+//! `qkv`, `qkv_block`, `qkv_fp8` and `qkv_update`: tokens to queries, keys and values, with what precedes and what follows. See
+//! `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::Tensor;
@@ -22,7 +23,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{Layout, QkvConfig, qkv, qkv_block, qkv_update};
+pub use kernel::{Layout, QkvConfig, qkv, qkv_block, qkv_fp8, qkv_update};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -70,13 +71,18 @@ pub static CONTRACT: Contract = Contract {
 nki::contract!(CONTRACT);
 
 fn layer(i: &Inputs) -> reference::Layer<'_> {
+    layer_with(i, i.tensor("weight"))
+}
+
+/// The layer that `i` describes, with another weight.
+fn layer_with<'a>(i: &'a Inputs, weight: &'a [f64]) -> reference::Layer<'a> {
     let kv_heads = i.value("kv_heads");
     reference::Layer {
         gamma: i.get("gamma"),
         beta: i.get("beta"),
         norm: i.value("norm"),
         width: i.value::<Option<usize>>("hidden_actual").unwrap_or(i.dim("hidden")),
-        weight: i.tensor("weight"),
+        weight,
         bias: i.get("bias"),
         angles: i.get("cos").zip(i.get("sin")),
         q_gain: i.get("q_gain"),
@@ -91,13 +97,12 @@ fn layer(i: &Inputs) -> reference::Layer<'_> {
 }
 
 fn reference(i: &Inputs) -> Vec<Vec<f64>> {
-    results(i, i.tensor("x"))
+    results(i, i.tensor("x"), &layer(i))
 }
 
 /// Queries, keys and values of `x`.
-fn results(i: &Inputs, x: &[f64]) -> Vec<Vec<f64>> {
-    let l = layer(i);
-    let parts = reference::qkv(x, i.dim("tokens"), &l).into_iter();
+fn results(i: &Inputs, x: &[f64], l: &reference::Layer) -> Vec<Vec<f64>> {
+    let parts = reference::qkv(x, i.dim("tokens"), l).into_iter();
     parts
         .zip([l.heads, l.kv_heads, l.kv_heads])
         .map(|(y, n)| laid_out(&y, n, l.d, i.value("layout")))
@@ -117,18 +122,18 @@ fn laid_out(y: &[f64], n: usize, d: usize, layout: Layout) -> Vec<f64> {
 
 /// The size of what each result adds up: the root of the sum of the terms' squares, where it is largest.
 fn norms(i: &Inputs) -> Vec<f64> {
-    norms_of(i, i.tensor("x"))
+    norms_of(i, i.tensor("x"), &layer(i))
 }
 
-fn norms_of(i: &Inputs, x: &[f64]) -> Vec<f64> {
+fn norms_of(i: &Inputs, x: &[f64], layer: &reference::Layer) -> Vec<f64> {
     let squares = |x: &[f64]| -> Vec<f64> { x.iter().map(|x| x * x).collect() };
     let summed = ["mlp_prev", "attn_prev"].iter().any(|r| i.get(r).is_some());
     if i.get("gamma").is_none() && !summed {
         // Tokens that are used as they come are exact.
         return vec![0.0; 3];
     }
-    let x = reference::normed(x, &layer(i));
-    let weight = squares(i.tensor("weight"));
+    let x = reference::normed(x, layer);
+    let weight = squares(layer.weight);
     let plain = reference::Layer {
         gamma: None,
         weight: &weight,
@@ -136,7 +141,7 @@ fn norms_of(i: &Inputs, x: &[f64]) -> Vec<f64> {
         angles: None,
         q_gain: None,
         k_gain: None,
-        ..layer(i)
+        ..*layer
     };
     let sums = reference::qkv(&squares(&x), i.dim("tokens"), &plain);
     let largest = |sums: &Vec<f64>| sums.iter().fold(0.0, |m: f64, s| m.max(*s)).sqrt();
@@ -216,11 +221,11 @@ pub static BLOCK_CONTRACT: Contract = Contract {
     ],
     reference: |i| {
         let [residual, h] = summed(i);
-        let mut all = results(i, &h);
+        let mut all = results(i, &h, &layer(i));
         all.extend((!residual.is_empty()).then_some(h));
         all
     },
-    rounded_terms: Some(|i| [norms_of(i, &summed(i)[1]), vec![0.0]].concat()),
+    rounded_terms: Some(|i| [norms_of(i, &summed(i)[1], &layer(i)), vec![0.0]].concat()),
     cases: block_cases,
     ..CONTRACT
 };
@@ -318,7 +323,7 @@ pub static UPDATE_CONTRACT: Contract = Contract {
     }),
     rounded_terms: Some(|i| {
         let [residual, h] = summed(i);
-        let [q, k, v] = norms_of(i, &h).try_into().expect("queries, keys and values");
+        let [q, k, v] = norms_of(i, &h, &layer(i)).try_into().expect("queries, keys and values");
         if residual.is_empty() { vec![q, k, v] } else { vec![q, 0.0, k, v] }
     }),
     cases: update_cases,
@@ -343,4 +348,51 @@ fn update_cases() -> Vec<Case> {
     skipping.args.retain(|a| a.0 != "positions");
     all.push(skipping.arg("positions", "uniform(-20,30)"));
     all
+}
+
+/// What `qkv_fp8` promises.
+pub static FP8_CONTRACT: Contract = Contract {
+    kernel: qkv_fp8::INFO,
+    tensors: &[
+        TensorRule::new("x", &["tokens", "hidden"]),
+        TensorRule::new("gamma", &["hidden"]).optional(),
+        TensorRule::new("weight", &["hidden", "slots", "d"]).of(DType::F8E4M3).filled("normal(0,30)"),
+        TensorRule::new("scales", &["3"]).of(DType::F32).filled("iota(0.001,0.001)"),
+        TensorRule::new("bias", &["slots", "d"]).optional(),
+        TensorRule::new("cos", &["tokens", "half"]).of(DType::F32).optional(),
+        TensorRule::new("sin", &["tokens", "half"]).of(DType::F32).optional(),
+        TensorRule::new("q_gain", &["d"]).optional(),
+        TensorRule::new("k_gain", &["d"]).optional(),
+    ],
+    reference: |i| {
+        let weight = scaled_weight(i);
+        results(i, i.tensor("x"), &layer_with(i, &weight))
+    },
+    rounded_terms: Some(|i| {
+        let weight = scaled_weight(i);
+        norms_of(i, i.tensor("x"), &layer_with(i, &weight))
+    }),
+    cases: || {
+        let mut all = vec![case(1, 1, 1, 1, 1), case(129, 67, 3, 2, 24).arg("bias", "normal")];
+        for tokens in [1, 5, 128, 131] {
+            all.push(rotated(case(tokens, 256, 4, 1, 32).arg("gamma", "normal")));
+            all.push(case(tokens, 128, 2, 1, 16).arg("bias", "normal").arg("layout", "heads"));
+            let gains = rotated(case(tokens, 256, 9, 3, 64)).arg("q_gain", "uniform(0.5,2)");
+            all.push(gains.arg("k_gain", "uniform(0.5,2)").arg("bias", "normal"));
+        }
+        all
+    },
+    ..CONTRACT
+};
+nki::contract!(FP8_CONTRACT);
+
+/// The weight that 8-bit elements and their scales stand for.
+fn scaled_weight(i: &Inputs) -> Vec<f64> {
+    let (d, slots, kv_heads) = (i.dim("d"), i.dim("slots"), i.value::<usize>("kv_heads"));
+    let scale = |at: usize| {
+        let slot = at / d % slots;
+        let of = if slot + 2 * kv_heads < slots { 0 } else { 1 + (slot + 2 * kv_heads - slots) / kv_heads };
+        i.tensor("scales")[of]
+    };
+    i.tensor("weight").iter().enumerate().map(|(at, w)| w * scale(at)).collect()
 }

@@ -1,0 +1,27 @@
+use super::{ProjectionConfig, TransposedConfig, projection_fp8, projection_transposed};
+use nki::ir::Code;
+
+#[test]
+fn columns_that_do_not_fill_partitions_are_refused() {
+    let trace = |x: [usize; 2], weight: [usize; 2]| {
+        let bias = None::<[usize; 1]>;
+        let s = projection_transposed::specialize::<f32>(x, weight, bias, TransposedConfig::default());
+        s.trace().map_or_else(|e| Some((e.first_code(), e.to_string())), |_| None)
+    };
+    let says = |x, weight, what: &str| {
+        let (code, text) = trace(x, weight).unwrap();
+        assert!(code == Some(Code::Ensure) && text.contains(what), "{text}");
+    };
+    assert!(trace([4, 64], [64, 640]).is_none());
+    says([4, 64], [64, 602], "602 columns do not fill 128 partitions");
+    says([129, 64], [64, 640], "takes 1 to 128 tokens, not 129");
+    says([4, 64], [65, 640], "");
+}
+
+#[test]
+fn a_weight_has_one_scale() {
+    let (bias, residual) = (None::<[usize; 1]>, None::<[usize; 2]>);
+    let cfg = ProjectionConfig::default();
+    let s = projection_fp8::specialize::<f32>([4, 64], [64, 10], [2], bias, residual, cfg);
+    assert_eq!(s.trace().unwrap_err().first_code(), Some(Code::Ensure));
+}
