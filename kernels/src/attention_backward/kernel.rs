@@ -10,6 +10,9 @@ pub struct AttentionBackwardConfig {
     /// Query `i` sees key `j` only if `j <= i`; there are as many queries as keys.
     #[config(default = false)]
     pub causal: bool,
+    /// Query `i` sees only the last so many keys up to `i`. Needs `causal`.
+    #[config(default = None)]
+    pub window: Option<usize>,
     /// What the products of queries and keys were multiplied by, more than 0; `1 / √d` unless given.
     #[config(default = None)]
     pub scale: Option<f32>,
@@ -28,6 +31,9 @@ pub struct AttentionBackwardConfig {
 /// `q`, `o`, `dy` and `dq` are `[heads, queries, d]`, `k`, `v`, `dk` and `dv` `[kv_heads, keys, d]`, with `d` at most 128; `lse` is
 /// `[heads, queries]`. `heads / kv_heads` consecutive heads share keys and values, whose gradients they add up. Sums are f32; `p` and `ds`
 /// are rounded to `T` before the products that follow.
+///
+/// With `sink`, `[heads]`, logits that took part in `lse` and have no value, their gradient is one more result, `[heads]` in f32:
+/// `-Σ_i exp(sink - lse_i) · (Σ dy ∘ o)_i`.
 #[nki::kernel]
 #[allow(clippy::too_many_arguments)] // What the forward pass had and gave.
 pub fn attention_backward<T: Float>(
@@ -38,8 +44,9 @@ pub fn attention_backward<T: Float>(
     o: Hbm<T>,
     dy: Hbm<T>,
     lse: Hbm<f32>,
+    sink: Option<Hbm<f32>>,
     cfg: AttentionBackwardConfig,
-) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
+) -> (Hbm<T>, Hbm<T>, Hbm<T>, Option<Hbm<f32>>) {
     let ([heads, queries, d], [kv_heads, keys, k_d]) = (q.dims(), k.dims());
     let (v_shape, o_shape, dy_shape): ([usize; 3], [usize; 3], [usize; 3]) = (v.dims(), o.dims(), dy.dims());
     let sums: [usize; 2] = lse.dims();
@@ -48,12 +55,21 @@ pub fn attention_backward<T: Float>(
     ensure!(nc, d > 0 && d <= 128 && keys > 0 && queries > 0 && kv_heads > 0);
     ensure!(nc, heads % kv_heads == 0, "every key head serves the same number of query heads");
     ensure!(nc, !cfg.causal || queries == keys, "causal attention has as many queries as keys");
+    ensure!(
+        nc,
+        cfg.window.is_none_or(|w| cfg.causal && w > 0),
+        "a window needs `causal`, and at least one key"
+    );
+    ensure!(nc, sink.is_none_or(|s| s.shape() == [heads]), "a sink for each head");
     ensure!(nc, cfg.scale.is_none_or(|s| s > 0.0), "the scale is positive");
     ensure!(nc, cfg.keys > 0 && cfg.keys <= 512 && cfg.keys % 128 == 0);
     let scale = cfg.scale.unwrap_or(1.0 / (d as f32).sqrt());
     let group = heads / kv_heads;
     let (dq, dk, dv) =
         (nc.hbm([heads, queries, d]), nc.hbm([kv_heads, keys, d]), nc.hbm([kv_heads, keys, d]));
+    let sink_grad = sink.map(|_| nc.hbm::<f32>([heads]));
+    let sinks = sink.zip(sink_grad).map(|both| <[_; 2]>::from(both).map(|s| s.reshape([kv_heads, group, 1])));
+    let rule = Rule { causal: cfg.causal, window: cfg.window, scale };
     let of_head = |x: Hbm<T>| x.split(0, &[kv_heads, group]);
     let (q, o, dy, q_grad, lse) =
         (of_head(q), of_head(o), of_head(dy), of_head(dq), lse.split(0, &[kv_heads, group]));
@@ -71,14 +87,43 @@ pub fn attention_backward<T: Float>(
             let dots = dots(nc, &rows, queries);
             for first in (0..keys).step_by(cfg.keys) {
                 let part = first..(first + cfg.keys).min(keys);
-                keys_part(nc, &rows, [&k, &v], dots, sums, part, scale, cfg.causal);
+                keys_part(nc, &rows, [&k, &v], dots, sums, part, rule);
             }
             write(nc, q_grad.at((h, g, .., ..)), rows.dq, scale);
+            if let Some([sink, grad]) = sinks.map(|both| both.map(|s| s.at((h, g..g + 1, ..)))) {
+                of_sink(nc, grad, sink, &rows, dots, queries);
+            }
         }
         write(nc, dk.at((h, .., ..)), sums[0], scale);
         write(nc, dv.at((h, .., ..)), sums[1], 1.0);
     }
-    (dq, dk, dv)
+    (dq, dk, dv, sink_grad)
+}
+
+/// Which keys a query sees, and by what scores were multiplied.
+#[derive(Clone, Copy)]
+struct Rule {
+    causal: bool,
+    window: Option<usize>,
+    scale: f32,
+}
+
+impl Rule {
+    /// The queries of which some may see some of `keys`, from the start of a tile on.
+    fn queries(self, keys: &Range<usize>, queries: usize) -> Range<usize> {
+        if !self.causal {
+            return 0..queries;
+        }
+        keys.start..self.window.map_or(queries, |w| (keys.end - 1).saturating_add(w).min(queries))
+    }
+    /// The part of `keys`, in whole tiles, of which `queries` see some.
+    fn keys(self, keys: &Range<usize>, queries: &Range<usize>) -> Range<usize> {
+        if !self.causal {
+            return keys.clone();
+        }
+        let oldest = self.window.map_or(0, |w| (queries.start + 1).saturating_sub(w));
+        keys.start + oldest.saturating_sub(keys.start) / 128 * 128..keys.end.min(queries.end)
+    }
 }
 
 /// A matrix `[n, d]` as strip, and transposed.
@@ -141,9 +186,36 @@ fn dots<T: Float>(nc: Nc, rows: &Queries<T>, queries: usize) -> Tile<f32> {
     dots
 }
 
+/// The gradient by the sink of a head, `[1, 1]`.
+#[nki::kernel]
+fn of_sink<T: Float>(
+    nc: Nc,
+    to: Hbm<f32>,
+    sink: Hbm<f32>,
+    rows: &Queries<T>,
+    dots: Tile<f32>,
+    queries: usize,
+) {
+    let [lanes, tiles] = rows.neg_lse.dims();
+    let terms = nc.zeros::<f32>([lanes, tiles]);
+    let sink = nc.load(sink.broadcast(0, lanes));
+    for r in nc.tiles(queries, 128) {
+        let of = |all: Tile<f32>| all.at((0..r.len(), r.index()..r.index() + 1));
+        let p = nc.sbuf::<f32>([r.len(), 1]);
+        nc.activation(p, Act::Exp, of(rows.neg_lse)).bias(sink.at((0..r.len(), ..)));
+        nc.tensor_tensor(of(terms), p, of(dots), Alu::Multiply);
+    }
+    let partial = nc.sbuf::<f32>([lanes, 1]);
+    nc.tensor_reduce(partial, Alu::Add, terms);
+    let total = nc.psum([1, 1]);
+    nc.nc_matmul(total, partial, nc.ones::<f32>([lanes, 1]));
+    let negated = nc.sbuf::<f32>([1, 1]);
+    nc.tensor_scalar(negated, total, Alu::Multiply, -1.0);
+    nc.store(to, negated);
+}
+
 /// What the keys `part` contribute, over all queries: to `dq`, and to the sums `dk` and `dv` of these keys.
 #[nki::kernel]
-#[allow(clippy::too_many_arguments)] // The state of the loop.
 fn keys_part<T: Float>(
     nc: Nc,
     rows: &Queries<T>,
@@ -151,41 +223,32 @@ fn keys_part<T: Float>(
     dots: Tile<f32>,
     sums: [Tile<f32>; 2],
     part: Range<usize>,
-    scale: f32,
-    causal: bool,
+    rule: Rule,
 ) {
     let [d, queries] = rows.q.turned.dims();
     let blocks = part.len().div_ceil(128);
     let (dk, dv) = (nc.psum([128, blocks, d]), nc.psum([128, blocks, d]));
-    // Queries before the first of the keys see none of them.
-    let start = if causal { part.start } else { 0 };
-    for first in (start..queries).step_by(128) {
+    let all = rule.queries(&part, queries);
+    for first in all.clone().step_by(128) {
         let (t, range) = (first / 128, first..(first + 128).min(queries));
-        let n = range.len();
-        // Keys beyond the last query are seen by none of these.
-        let seen = if causal { part.start..part.end.min(range.end) } else { part.clone() };
+        let (n, seen) = (range.len(), rule.keys(&part, &range));
         let (scores, dp) = (nc.psum([n, seen.len()]), nc.psum([n, seen.len()]));
         nc.nc_matmul(scores, rows.q.turned.at((.., range.clone())), k.turned.at((.., seen.clone())));
         nc.nc_matmul(dp, rows.dy.turned.at((.., range.clone())), v.turned.at((.., seen.clone())));
         let p = nc.sbuf::<T>([n, seen.len()]);
-        nc.activation(p, Act::Exp, scores).scale(scale).bias(rows.neg_lse.at((0..n, t..t + 1)));
-        if causal && seen.end > range.start + 1 {
-            // Query - key is at least 0.
-            nc.affine_select(p, p, 0.0, &[[-1, seen.len() as i64]])
-                .offset(range.start as i64 - seen.start as i64)
-                .channel_multiplier(1)
-                .cmp_op(Alu::GreaterEqual);
-        }
+        nc.activation(p, Act::Exp, scores).scale(rule.scale).bias(rows.neg_lse.at((0..n, t..t + 1)));
+        hide(nc, p, &range, &seen, rule);
         let ds = nc.sbuf::<T>([n, seen.len()]);
         let dot = dots.at((0..n, t..t + 1));
         nc.scalar_tensor_tensor(ds, dp, Alu::Subtract, dot, Alu::Multiply, p);
         let turned = nc.psum_of::<T>([128, blocks, n]);
         let ds_t = nc.sbuf::<T>([128, blocks, n]);
-        for (j, at) in (0..seen.len()).step_by(128).enumerate() {
-            let columns = at..(at + 128).min(seen.len());
+        // Blocks of keys: which one of the part, and its columns among those that are seen.
+        let block = |at: usize| ((seen.start - part.start + at) / 128, at..(at + 128).min(seen.len()));
+        for (j, columns) in (0..seen.len()).step_by(128).map(block) {
             let len = columns.len();
             // The first queries that see a block of keys overwrite what an earlier part left.
-            let adds = first > if causal { part.start + at } else { 0 };
+            let adds = first > if rule.causal { part.start + 128 * j } else { 0 };
             nc.nc_matmul(dv.at((0..len, j, ..)), p.at((.., columns.clone())), rows.dy.rows.at((0..n, t, ..)))
                 .accumulate(adds);
             nc.nc_matmul(dk.at((0..len, j, ..)), ds.at((.., columns.clone())), rows.q.rows.at((0..n, t, ..)))
@@ -194,10 +257,9 @@ fn keys_part<T: Float>(
             nc.tensor_copy(ds_t.at((0..len, j, ..)), turned.at((0..len, j, ..)));
         }
         let dq = nc.psum([n, d]);
-        for (j, at) in (0..seen.len()).step_by(128).enumerate() {
-            let len = 128.min(seen.len() - at);
-            let keys = k.rows.at((0..len, part.start / 128 + j, ..));
-            nc.nc_matmul(dq, ds_t.at((0..len, j, ..)), keys).accumulate(at > 0);
+        for (j, columns) in (0..seen.len()).step_by(128).map(block) {
+            let keys = k.rows.at((0..columns.len(), part.start / 128 + j, ..));
+            nc.nc_matmul(dq, ds_t.at((0..columns.len(), j, ..)), keys).accumulate(columns.start > 0);
         }
         let total = rows.dq.at((0..n, t, ..));
         nc.tensor_tensor(total, total, dq, Alu::Add);
@@ -208,6 +270,26 @@ fn keys_part<T: Float>(
             let total = sum.at((0..len, part.start / 128 + j, ..));
             nc.tensor_tensor(total, total, acc.at((0..len, j, ..)), Alu::Add);
         }
+    }
+}
+
+/// Zeros in `p`, `[queries, keys]`, where a query does not see a key.
+#[nki::kernel]
+fn hide<T: Float>(nc: Nc, p: Tile<T>, queries: &Range<usize>, keys: &Range<usize>, rule: Rule) {
+    let (columns, ahead) = (keys.len() as i64, queries.start as i64 - keys.start as i64);
+    if rule.causal && keys.end > queries.start + 1 {
+        // Query - key is at least 0 ..
+        nc.affine_select(p, p, 0.0, &[[-1, columns]])
+            .offset(ahead)
+            .channel_multiplier(1)
+            .cmp_op(Alu::GreaterEqual);
+    }
+    if let Some(window) = rule.window.filter(|w| queries.end > keys.start + w) {
+        // .. and less than the window.
+        nc.affine_select(p, p, 0.0, &[[1, columns]])
+            .offset(window as i64 - ahead)
+            .channel_multiplier(-1)
+            .cmp_op(Alu::Greater);
     }
 }
 

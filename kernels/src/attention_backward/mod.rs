@@ -11,7 +11,7 @@
 //! let lse = Tensor::from_f32(&[1, 1], &[6.0]).unwrap();
 //! let cfg = AttentionBackwardConfig::default();
 //! let (q, k, v, o, dy) = (one(2.0), one(3.0), one(5.0), one(5.0), one(7.0));
-//! let s = attention_backward::specialize::<f32>(&q, &k, &v, &o, &dy, &lse, cfg);
+//! let s = attention_backward::specialize::<f32>(&q, &k, &v, &o, &dy, &lse, None::<&Tensor>, cfg);
 //! let results = s.run(Mode::Sim, Target::Trn2).unwrap();
 //! assert_eq!([0, 1, 2].map(|i| to_f64(&results[i])[0]), [0.0, 0.0, 7.0]);
 //! ```
@@ -37,14 +37,20 @@ pub static CONTRACT: Contract = Contract {
         TensorRule::new("o", &["heads", "queries", "d"]),
         TensorRule::new("dy", &["heads", "queries", "d"]),
         TensorRule::new("lse", &["heads", "queries"]).of(DType::F32).filled("uniform(3,6)"),
+        TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
     ],
     results: &[
         ResultRule { name: "dq", shape: &["heads", "queries", "d"] },
         ResultRule { name: "dk", shape: &["kv_heads", "keys", "d"] },
         ResultRule { name: "dv", shape: &["kv_heads", "keys", "d"] },
+        ResultRule { name: "dsink", shape: &["heads"] },
     ],
     dtypes: &[DType::BF16, DType::F16, DType::F32],
-    reference: |i| reference::attention_backward(&operands(i), shape(i)).into(),
+    reference: |i| {
+        let mut all = reference::attention_backward(&operands(i), shape(i)).to_vec();
+        all.extend(i.get("sink").map(|sink| reference::sink_gradient(&operands(i), sink, shape(i))));
+        all
+    },
     tolerance: |dtype| match dtype {
         // An exponential of a score of ten turns the score's own rounding into 1e-6; sums are of either sign.
         DType::F32 => Tolerance::new(3e-5, 1e-5),
@@ -52,7 +58,7 @@ pub static CONTRACT: Contract = Contract {
     },
     requires: None,
     // `p` and `ds` are rounded before the products that follow.
-    rounded_terms: Some(|i| reference::rounded_terms(&operands(i), shape(i))),
+    rounded_terms: Some(|i| [reference::rounded_terms(&operands(i), shape(i)), vec![0.0]].concat()),
     cases,
     // Five products.
     flops: |i| 10 * ["heads", "queries", "keys", "d"].iter().map(|d| i.dim(d) as u64).product::<u64>(),
@@ -79,6 +85,7 @@ fn shape(i: &Inputs) -> reference::Shape {
         keys: i.dim("keys"),
         d,
         causal: i.value("causal"),
+        window: i.value("window"),
         scale: i.value::<Option<f32>>("scale").map_or(1.0 / (d as f64).sqrt(), f64::from),
     }
 }
@@ -96,5 +103,15 @@ fn cases() -> Vec<Case> {
     for (n, part) in [(1, "512"), (128, "512"), (129, "512"), (200, "128"), (300, "256")] {
         all.push(case(2, 1, n, n, 16).arg("causal", "true").arg("keys", part));
     }
+    for window in ["1", "2", "100", "128", "130", "1000"] {
+        for (n, part) in [(5, "512"), (129, "128"), (300, "256"), (400, "512")] {
+            let causal = case(2, 1, n, n, 16).arg("causal", "true").arg("keys", part);
+            all.push(causal.arg("window", window));
+        }
+    }
+    // Logarithms of sums that hold the sinks.
+    all.push(case(4, 2, 131, 70, 24).arg("sink", "uniform(-2,5)"));
+    all.push(case(3, 1, 1, 9, 8).arg("sink", "uniform(-2,5)"));
+    all.push(case(2, 1, 260, 260, 16).arg("causal", "true").arg("window", "50").arg("sink", "uniform(-2,5)"));
     all
 }
