@@ -174,11 +174,14 @@ pub(super) fn numbers(nc: Nc, table: Hbm<i32>, length: usize) -> Hbm<i32> {
         let blocks = nc.load(table.at((b, ..))).to::<f32>();
         let within = nc.sbuf::<f32>([b.len(), length]);
         nc.iota(within, &[[1, length as i64]]);
-        let rows = nc.sbuf::<i32>([b.len(), n, length]);
-        let of_block = blocks.expand(2).broadcast(2, length);
-        let within = within.expand(1).broadcast(1, n);
-        nc.scalar_tensor_tensor(rows, of_block, Alu::Multiply, length as f32, Alu::Add, within);
-        nc.store(all.at((b, ..)), rows.merge(1, 3));
+        // A few thousand slots at a time: SBUF need not hold them all.
+        for i in nc.tiles(n, (4096 / length).max(1)) {
+            let rows = nc.sbuf::<i32>([b.len(), i.len(), length]);
+            let of_block = blocks.at((.., i)).expand(2).broadcast(2, length);
+            let within = within.expand(1).broadcast(1, i.len());
+            nc.scalar_tensor_tensor(rows, of_block, Alu::Multiply, length as f32, Alu::Add, within);
+            nc.store(all.split(1, &[n, length]).at((b, i, ..)), rows);
+        }
     }
     all
 }

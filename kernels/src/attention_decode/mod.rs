@@ -237,19 +237,27 @@ pub static MASKED_CONTRACT: Contract = Contract {
         TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
     ],
     reference: |i| {
-        let tensors = tensors(i, reference::Seen::Masks(i.tensor("mask"), i.get("new_mask")));
+        let mask = in_bucket(i);
+        let tensors = tensors(i, reference::Seen::Masks(&mask, i.get("new_mask")));
         vec![reference::attention_decode(&tensors, &shape(i, i.dim("slots")))]
     },
     requires: None,
     cases: masked_cases,
     flops: |i| {
-        let shown =
-            i.tensor("mask").iter().filter(|m| **m != 0.0).count() * i.dim("heads") / i.dim("mask_heads");
+        let shown = in_bucket(i).iter().filter(|m| **m != 0.0).count() * i.dim("heads") / i.dim("mask_heads");
         4 * ((shown + i.dim("batch") * i.dim("tokens").pow(2) * i.dim("heads")) * i.dim("d")) as u64
     },
     ..CONTRACT
 };
 nki::contract!(MASKED_CONTRACT);
+
+/// The mask as far as it is looked at.
+fn in_bucket(i: &Inputs) -> Vec<f64> {
+    let (slots, row) = (i.dim("slots"), i.dim("tokens") * i.dim("mask_heads"));
+    let bucket = i.value::<Option<usize>>("bucket").unwrap_or(slots);
+    let mask = i.tensor("mask").iter().enumerate();
+    mask.map(|(at, shown)| if at / row % slots < bucket { *shown } else { 0.0 }).collect()
+}
 
 fn masked_cases() -> Vec<Case> {
     let case = |sizes: [usize; 6], mask_heads: usize, mask: &str| {
@@ -270,8 +278,9 @@ fn masked_cases() -> Vec<Case> {
     // Nothing is seen at all, without a sink and with one.
     all.push(case([2, 2, 4, 2, 130, 64], 4, "zeros").arg("new_mask", "zeros"));
     all.push(case([2, 2, 4, 2, 130, 17], 1, "zeros").arg("new_mask", "zeros").arg("sink", "uniform(15,25)"));
-    // A part of the slots by the mask alone: the bucket holds them all.
-    all.push(case([3, 1, 4, 2, 160, 24], 4, "uniform(0,2)").arg("new_mask", "full(1)").arg("bucket", "160"));
+    // A bucket hides slots that the mask shows; one key head, whose new tokens are hidden.
+    all.push(case([3, 1, 4, 2, 260, 24], 4, "uniform(0,2)").arg("new_mask", "full(1)").arg("bucket", "160"));
+    all.push(case([1, 3, 4, 1, 30, 64], 4, "uniform(0,2)").arg("new_mask", "uniform(0,2)"));
     all
 }
 
@@ -341,6 +350,8 @@ fn blocks_cases() -> Vec<Case> {
         case([2, 4, 6, 3], [9, 16, 8, 17]).arg("window", "50").arg("sink", "uniform(-2,2)"),
         case([130, 1, 2, 2], [6, 4, 3, 8]),
         absent(case([2, 1, 4, 2], [4, 16, 20, 64]), "uniform(0,65)", "uniform(-1,4)").arg("bucket", "64"),
+        // More slots than their numbers are made of at a time.
+        absent(case([2, 1, 4, 2], [4, 100, 50, 4]), "uniform(0,5001)", "uniform(0,4)"),
         absent(case([2, 1, 4, 2], [4, 16, 3, 64]), "zeros", "full(-1)"),
     ]
 }

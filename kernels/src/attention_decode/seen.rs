@@ -137,12 +137,12 @@ pub(super) fn among_new(nc: Nc, tokens: usize, window: Option<usize>) -> Tile<u8
     new.expand(2).expand(3)
 }
 
-/// Zeros for the rows `[lanes, heads, tiles, d]` of keys that nobody sees, `seen` being `[lanes, tiles]`: a weight of 0 does not hide a NaN
+/// Zeros for the rows `[lanes, heads, tiles, d]`, or `[lanes, n]` with one tile, of keys that nobody sees, `seen` being `[lanes, tiles]`: a weight of 0 does not hide a NaN
 /// from a sum. Rows are integers here, as wide as a row allows, and multiplied by 0 or 1 on GpSimd, whose integers are exact (isa.md 3.5) and
 /// which has nothing else to do.
 #[nki::kernel]
 pub(super) fn clear<C: Elem>(nc: Nc, rows: Tile<C>, seen: Tile<i32>) {
-    match rows.dim(3) * C::DTYPE.bytes() % 4 {
+    match rows.shape().last().unwrap_or(&1) * C::DTYPE.bytes() % 4 {
         0 => clear_words(nc, rows.bitcast::<i32>(), seen),
         2 => clear_words(nc, rows.bitcast::<i16>(), seen.to::<i16>()),
         _ => clear_words(nc, rows.bitcast::<i8>(), seen.to::<i8>()),
@@ -151,7 +151,9 @@ pub(super) fn clear<C: Elem>(nc: Nc, rows: Tile<C>, seen: Tile<i32>) {
 
 #[nki::kernel]
 fn clear_words<W: Elem>(nc: Nc, rows: Tile<W>, seen: Tile<W>) {
-    let [_, heads, _, words] = rows.dims();
-    let seen = seen.expand(1).broadcast(1, heads).expand(3).broadcast(3, words);
+    let seen = match *rows.shape() {
+        [_, heads, _, words] => seen.expand(1).broadcast(1, heads).expand(3).broadcast(3, words),
+        _ => seen.broadcast(1, rows.dim(1)),
+    };
     nc.tensor_tensor(rows, rows, seen, Alu::Multiply).engine(Engine::GpSimd);
 }

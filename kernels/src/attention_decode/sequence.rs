@@ -193,7 +193,7 @@ impl<T: Float> New<T> {
         };
         let v = nc.load(v);
         if let Some(any) = seen.any_new {
-            clear(nc, v.reshape([tokens, kv_heads, 1, d]), any);
+            clear(nc, v.merge(1, 3), any);
         }
         if let Some(scales) = &constants.scales {
             // The sums are of what the cache holds, and scaled at the end.
