@@ -125,7 +125,7 @@ fn say_failure(context: &Context, report: &Report) {
         context.say(format!("    {mode}{}", first.trim_end().replace('\n', "\n    ")));
         match errors.iter().count() {
             0 | 1 => {}
-            2 => context.say("    and 1 more error".to_string()),
+            2 => context.say("    and 1 more error"),
             n => context.say(format!("    and {} more errors", n - 1)),
         }
     }

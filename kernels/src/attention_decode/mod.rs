@@ -33,6 +33,31 @@
 //!     attention_decode_blocks::specialize::<f32>(&q, &k, &v, &cache, &cache, &table, &lengths, sink, blocks, cfg);
 //! assert_eq!(nki::args::to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
 //! ```
+//!
+//! The same with the caller's mask, which shows slot 2 alone; and with an 8-bit cache, whose values count half:
+//!
+//! ```
+//! use nki::args::{from_f64, to_f64};
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::attention_decode::{AttentionDecodeConfig, attention_decode_fp8, attention_decode_masked};
+//!
+//! let one = |x| Tensor::from_f32(&[1, 1, 1, 1], &[x]).unwrap();
+//! let (q, k, v, none, cfg) = (one(0.0), one(1.0), one(4.0), None::<&Tensor>, AttentionDecodeConfig::default);
+//! // What nobody sees may be anything.
+//! let cache = Tensor::from_f32(&[1, 1, 1, 3], &[f32::NAN, f32::INFINITY, 2.0]).unwrap();
+//! let v_cache = Tensor { shape: vec![1, 1, 3, 1], ..cache.clone() };
+//! let mask = from_f64(DType::U8, &[1, 3, 1, 1], &[0.0, 0.0, 1.0]).unwrap();
+//! let spec = attention_decode_masked::specialize::<f32>(&q, &k, &v, &cache, &v_cache, &mask, none, none, cfg());
+//! assert_eq!(to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
+//!
+//! let cache = from_f64(DType::F8E4M3, &[1, 1, 1, 3], &[4.0, 0.0, 0.0]).unwrap();
+//! let v_cache = Tensor { shape: vec![1, 1, 3, 1], ..cache.clone() };
+//! let (half, n) = (Tensor::from_f32(&[1], &[0.5]).unwrap(), from_f64(DType::I32, &[1], &[1.0]).unwrap());
+//! let spec =
+//!     attention_decode_fp8::specialize::<f32>(&q, &k, &v, &cache, &v_cache, &half, &half, &n, none, cfg());
+//! assert_eq!(to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
+//! ```
 
 mod cache;
 mod kernel;

@@ -163,9 +163,9 @@ fn rounded<T: Float>(nc: Nc, x: Hbm<T>, inverse: Tile<f32>) -> Hbm<f8e4m3> {
     out
 }
 
-/// `clip(x · inverse, ±240)`, rounded to 8 bits.
+/// `clip(x · inverse, ±240)`, rounded to 8 bits; `inverse` is a column.
 #[nki::kernel]
-fn quantise<T: Elem, M: OnChip>(nc: Nc, q: Tile<f8e4m3>, x: Tensor<T, M>, inverse: Tile<f32>) {
+pub(crate) fn quantise<T: Elem, M: OnChip>(nc: Nc, q: Tile<f8e4m3>, x: Tensor<T, M>, inverse: Tile<f32>) {
     let values = nc.sbuf::<f32>(q.shape());
     nc.tensor_scalar(values, x, Alu::Multiply, inverse).then(Alu::Minimum, LARGEST);
     nc.tensor_scalar(q, values, Alu::Maximum, -LARGEST);

@@ -14,6 +14,26 @@
 //! assert_eq!(nki::args::to_f64(&caches[0]), [0.0, 5.0, 0.0]);
 //! assert_eq!(nki::args::to_f64(&caches[1]), [0.0, 7.0, 0.0]);
 //! ```
+//!
+//! The same with caches of 8-bit floats, whose elements are 0.5 times as large:
+//!
+//! ```
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::kv_update::{KvUpdateConfig, kv_update_fp8};
+//!
+//! let cache = Tensor::zeros(DType::F8E4M3, &[1, 1, 1, 3]);
+//! let one = |shape: &[usize], x| Tensor::from_f32(shape, &[x]).unwrap();
+//! let (k, v, scale) = (one(&[1, 1, 1, 1], 5.0), one(&[1, 1, 1, 1], 1000.0), one(&[1], 0.5));
+//! let v_cache = Tensor { shape: vec![1, 1, 3, 1], ..cache.clone() };
+//! let positions = nki::args::from_f64(DType::I32, &[1], &[1.0]).unwrap();
+//! let cfg = KvUpdateConfig::default();
+//! let spec = kv_update_fp8::specialize::<f32>(&cache, &v_cache, &k, &v, &scale, &scale, &positions, cfg);
+//! let caches = spec.run(Mode::Sim, Target::Trn2).unwrap();
+//! assert_eq!(nki::args::to_f64(&caches[0]), [0.0, 10.0, 0.0]);
+//! // 2,000 is beyond the largest.
+//! assert_eq!(nki::args::to_f64(&caches[1]), [0.0, 240.0, 0.0]);
+//! ```
 
 mod kernel;
 pub mod reference;
@@ -21,6 +41,8 @@ pub mod reference;
 mod tests;
 
 pub use kernel::{KvUpdateConfig, kv_update, kv_update_blocks, kv_update_fp8};
+
+pub(crate) use kernel::quantise;
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;

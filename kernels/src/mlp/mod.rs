@@ -12,6 +12,21 @@
 //! let y = mlp::specialize::<f32>(&x, gate, &one, &one, bias, bias, bias, cfg).run(Mode::Sim, Target::Trn2).unwrap();
 //! assert_eq!(nki::args::to_f64(&y[0]), [2.0, 0.0]);
 //! ```
+//!
+//! With 8-bit weights, of which those of up count twice what they hold:
+//!
+//! ```
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::mlp::{Activation, MlpConfig, mlp_fp8};
+//!
+//! let one = nki::args::from_f64(DType::F8E4M3, &[1, 1], &[1.0]).unwrap();
+//! let x = Tensor::from_f32(&[2, 1], &[3.0, -2.0]).unwrap();
+//! let (gate, bias, scales) = (None::<&Tensor>, None::<&Tensor>, Tensor::from_f32(&[3], &[1.0, 2.0, 1.0]).unwrap());
+//! let cfg = MlpConfig { activation: Activation::Relu, ..MlpConfig::default() };
+//! let s = mlp_fp8::specialize::<f32>(&x, gate, &one, &one, &scales, bias, bias, bias, cfg);
+//! assert_eq!(nki::args::to_f64(&s.run(Mode::Sim, Target::Trn2).unwrap()[0]), [6.0, 0.0]);
+//! ```
 
 mod decode;
 mod kernel;

@@ -1,5 +1,6 @@
 //! A linear layer: product with a weight, bias, residual.
 
+use crate::kv_update::quantise;
 use crate::strip::{product, strip, transposed};
 use nki::f8e4m3;
 use nki::prelude::*;
@@ -28,11 +29,13 @@ pub fn projection<T: Float>(
     residual: Option<Hbm<T>>,
     cfg: ProjectionConfig,
 ) -> Hbm<T> {
-    project(nc, x, weight, None, bias, residual, &cfg)
+    project(nc, x, weight, None, bias, residual, &cfg, |x_t| x_t)
 }
 
-/// As [`projection`] with a weight of 8-bit floats: each is `scale[0]` times what `weight` holds. Tokens keep their dtype; sums are scaled in
-/// f32.
+/// As [`projection`] with a weight of 8-bit floats: each is `scale[0]` times what `weight` holds.
+///
+/// With `x_scale`, positive, tokens are rounded to 8 bits as well, `clip(x / x_scale[0], ±240)`; without it they keep their dtype. Sums are
+/// scaled in f32.
 #[nki::kernel]
 #[allow(clippy::too_many_arguments)]
 pub fn projection_fp8<T: Float>(
@@ -40,41 +43,57 @@ pub fn projection_fp8<T: Float>(
     x: Hbm<T>,
     weight: Hbm<f8e4m3>,
     scale: Hbm<f32>,
+    x_scale: Option<Hbm<f32>>,
     bias: Option<Hbm<T>>,
     residual: Option<Hbm<T>>,
     cfg: ProjectionConfig,
 ) -> Hbm<T> {
     ensure!(nc, scale.shape() == [1], "one scale for the whole weight");
-    project(nc, x, weight, Some(scale), bias, residual, &cfg)
+    ensure!(nc, x_scale.is_none_or(|s| s.shape() == [1]), "one scale for all tokens");
+    let everywhere = |scale: Hbm<f32>| nc.load(scale.reshape([1, 1]).broadcast(0, 128));
+    let of_weight = everywhere(scale);
+    let Some(x_scale) = x_scale.map(everywhere) else {
+        return project(nc, x, weight, Some(of_weight), bias, residual, &cfg, |x_t| x_t);
+    };
+    let (inverse, hidden) = (x_scale.reciprocal(), x.dim(1));
+    project(nc, x, weight, Some(of_weight * x_scale), bias, residual, &cfg, |x_t| {
+        eight_bits(nc, x_t, hidden, inverse)
+    })
 }
 
-/// The product with whatever is added to it.
+/// Transposed tokens of `hidden` elements in 8 bits.
 #[nki::kernel]
-fn project<T: Float, W: Elem>(
+fn eight_bits<T: Float>(nc: Nc, x_t: Tile<T>, hidden: usize, inverse: Tile<f32>) -> Tile<f8e4m3> {
+    let rounded = nc.sbuf::<f8e4m3>(x_t.shape());
+    for h in nc.tiles(hidden, 128) {
+        let part = (0..h.len(), h.index(), ..);
+        quantise(nc, rounded.at(part.clone()), x_t.at(part), inverse.at((0..h.len(), ..)));
+    }
+    rounded
+}
+
+/// The product with whatever is added to it; `of` is what becomes of the tokens, transposed, before it.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+fn project<T: Float, X: Elem, W: Elem>(
     nc: Nc,
     x: Hbm<T>,
     weight: Hbm<W>,
-    scale: Option<Hbm<f32>>,
+    scale: Option<Tile<f32>>,
     bias: Option<Hbm<T>>,
     residual: Option<Hbm<T>>,
     cfg: &ProjectionConfig,
+    of: impl Fn(Tile<T>) -> Tile<X>,
 ) -> Hbm<T> {
     let [tokens, hidden] = x.dims();
     let [rows, columns] = weight.dims();
     ensure!(nc, rows == hidden && hidden > 0);
     ensure!(nc, cfg.columns <= 512, "a bank of PSUM has 512 columns");
-    if let Some(bias) = bias {
-        let shape: [usize; 1] = bias.dims();
-        ensure!(nc, shape == [columns]);
-    }
-    if let Some(residual) = residual {
-        let shape: [usize; 2] = residual.dims();
-        ensure!(nc, shape == [tokens, columns]);
-    }
+    ensure!(nc, bias.is_none_or(|b| b.shape() == [columns]));
+    ensure!(nc, residual.is_none_or(|r| r.shape() == [tokens, columns]));
     let out = nc.hbm([tokens, columns]);
-    let scale = scale.map(|s| nc.load(s.reshape([1, 1]).broadcast(0, tokens.clamp(1, 128))));
     for t in nc.tiles(tokens, cfg.tokens) {
-        let x_t = transposed(nc, x.at((t, ..)));
+        let x_t = of(transposed(nc, x.at((t, ..))));
         for c in nc.tiles(columns, cfg.columns) {
             let strip = strip(nc, weight.at((.., c)));
             let bias =

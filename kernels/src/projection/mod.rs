@@ -12,6 +12,29 @@
 //! let y = spec.run(Mode::Sim, Target::Trn2).unwrap();
 //! assert_eq!(nki::args::to_f64(&y[0]), [6.5, 8.0]);
 //! ```
+//!
+//! With 8-bit weights, each half of what the weight holds; and with the result's columns on partitions:
+//!
+//! ```
+//! use nki::args::{from_f64, to_f64};
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::projection::{Order, ProjectionConfig, TransposedConfig, projection_fp8, projection_transposed};
+//!
+//! let x = Tensor::from_f32(&[1, 1], &[2.0]).unwrap();
+//! let (weight, scale) = (from_f64(DType::F8E4M3, &[1, 2], &[3.0, 4.0]).unwrap(), Tensor::from_f32(&[1], &[0.5]).unwrap());
+//! let none = None::<&Tensor>;
+//! let spec = projection_fp8::specialize::<f32>(&x, &weight, &scale, none, none, none, ProjectionConfig::default());
+//! assert_eq!(to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0, 4.0]);
+//!
+//! let weight: Vec<f32> = (0..256).map(|c| c as f32).collect();
+//! let weight = Tensor::from_f32(&[1, 256], &weight).unwrap();
+//! let cfg = TransposedConfig { order: Order::Consecutive };
+//! let spec = projection_transposed::specialize::<f32>(&x, &weight, none, cfg);
+//! let y = spec.run(Mode::Sim, Target::Trn2).unwrap();
+//! // Partition 1 holds columns 1 and 129.
+//! assert_eq!(to_f64(&y[0])[2..4], [2.0, 258.0]);
+//! ```
 
 pub(crate) mod kernel;
 pub mod reference;
@@ -69,6 +92,7 @@ pub static FP8_CONTRACT: Contract = Contract {
         TensorRule::new("x", &["tokens", "hidden"]),
         TensorRule::new("weight", &["hidden", "columns"]).of(DType::F8E4M3).filled("normal(0,30)"),
         TensorRule::new("scale", &["1"]).of(DType::F32).filled("full(0.002)"),
+        TensorRule::new("x_scale", &["1"]).of(DType::F32).optional(),
         TensorRule::new("bias", &["columns"]).optional(),
         TensorRule::new("residual", &["tokens", "columns"]).optional(),
     ],
@@ -77,7 +101,25 @@ pub static FP8_CONTRACT: Contract = Contract {
         let scale = i.tensor("scale")[0];
         let weight: Vec<f64> = i.tensor("weight").iter().map(|w| w * scale).collect();
         let layer = Projection { weight: &weight, bias: i.get("bias"), rows, columns };
-        vec![reference::projection(i.tensor("x"), i.dim("tokens"), layer, i.get("residual"))]
+        let x = match i.get("x_scale") {
+            Some(scale) => reference::rounded(i.tensor("x"), scale[0]),
+            None => i.tensor("x").to_vec(),
+        };
+        vec![reference::projection(&x, i.dim("tokens"), layer, i.get("residual"))]
+    },
+    // kernels.md 1.7. A quotient in the middle of two 8-bit floats may be rounded to either, 1/8 apart at most: rare, one term of many.
+    tolerance: |_| Tolerance::new(4e-2, 1e-2),
+    requires: Some(|i| i.get("x_scale").map_or(Ok(()), |_| i.within("x_scale", 1e-30..1e30))),
+    cases: || {
+        let mut all = cases();
+        for (tokens, hidden, columns) in [(1, 300, 7), (37, 67, 131), (129, 128, 513)] {
+            let case = Case::dims(&[("tokens", tokens), ("hidden", hidden), ("columns", columns)]);
+            let rounded = case.arg("x_scale", "full(0.02)");
+            all.push(rounded.clone().arg("bias", "normal").arg("residual", "normal"));
+            // Some are clipped.
+            all.push(rounded.arg("x", "normal(0,3)"));
+        }
+        all
     },
     ..CONTRACT
 };

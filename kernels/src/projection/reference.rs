@@ -1,6 +1,8 @@
 //! A linear layer in `f64` (kernels.md 3.3, 3.7, 3.8): that of the feed-forward layer, and the residual.
 
 pub use crate::mlp::reference::Projection;
+use nki::args::{from_f64, to_f64};
+use nki::ir::DType;
 
 /// `x[tokens, rows] · weight + bias + residual`.
 pub fn projection(x: &[f64], tokens: usize, layer: Projection, residual: Option<&[f64]>) -> Vec<f64> {
@@ -9,6 +11,13 @@ pub fn projection(x: &[f64], tokens: usize, layer: Projection, residual: Option<
         out.iter_mut().zip(residual).for_each(|(o, r)| *o += r);
     }
     out
+}
+
+/// Numbers that pass through f8e4m3: `scale` times the nearest to `clip(x / scale, ±240)`.
+pub fn rounded(x: &[f64], scale: f64) -> Vec<f64> {
+    let quotients = crate::kv_update::reference::quantised(x, scale);
+    let near = from_f64(DType::F8E4M3, &[x.len()], &quotients).expect("as many numbers as elements");
+    to_f64(&near).iter().map(|q| q * scale).collect()
 }
 
 /// `[tokens, columns]` as `[128, columns / 128, tokens]`, neighbours on one partition where `strided`, else on neighbouring ones.
@@ -33,4 +42,11 @@ fn neighbours_are_on_one_partition_or_on_two() {
     // Two tokens of 256 elements: partition 1 holds elements 2 and 3, or 1 and 129.
     assert_eq!(transposed(&y, 2, true)[4..8], [2.0, 258.0, 3.0, 259.0]);
     assert_eq!(transposed(&y, 2, false)[4..8], [1.0, 257.0, 129.0, 385.0]);
+}
+
+#[test]
+fn rounded_numbers_are_multiples_of_the_scale() {
+    // 1.06 / 1 rounds to 1, 1.1 to 1.125; 1,000 is clipped.
+    assert_eq!(rounded(&[1.06, 1.1, 1000.0], 1.0), [1.0, 1.125, 240.0]);
+    assert_eq!(rounded(&[0.53], 0.5), [0.5]);
 }

@@ -22,6 +22,20 @@ fn columns_that_do_not_fill_partitions_are_refused() {
 fn a_weight_has_one_scale() {
     let (bias, residual) = (None::<[usize; 1]>, None::<[usize; 2]>);
     let cfg = ProjectionConfig::default();
-    let s = projection_fp8::specialize::<f32>([4, 64], [64, 10], [2], bias, residual, cfg);
-    assert_eq!(s.trace().unwrap_err().first_code(), Some(Code::Ensure));
+    let refused = |scale: usize, x_scale: Option<usize>| {
+        let x_scale = x_scale.map(|n| [n]);
+        let s = projection_fp8::specialize::<f32>(
+            [4, 64],
+            [64, 10],
+            [scale],
+            x_scale,
+            bias,
+            residual,
+            cfg.clone(),
+        );
+        s.trace().map_or_else(|e| e.first_code(), |_| None)
+    };
+    assert_eq!(refused(1, Some(1)), None);
+    assert_eq!(refused(2, None), Some(Code::Ensure));
+    assert_eq!(refused(1, Some(2)), Some(Code::Ensure));
 }

@@ -15,6 +15,40 @@
 //! let [q, k, v] = [0, 1, 2].map(|i| nki::args::to_f64(&results[i])[0]);
 //! assert_eq!([q, k, v], [1.0, 2.0, 4.0]);
 //! ```
+//!
+//! After a residual, which is given back summed; straight into caches of three slots; and with an 8-bit weight:
+//!
+//! ```
+//! use nki::args::{from_f64, to_f64};
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::kv_update::KvUpdateConfig;
+//! use nki_kernels::qkv::{QkvConfig, qkv_block, qkv_fp8, qkv_update};
+//!
+//! let x = Tensor::from_f32(&[1, 1], &[2.0]).unwrap();
+//! let weight = Tensor::from_f32(&[1, 3, 1], &[1.0, 2.0, 4.0]).unwrap();
+//! let (none, cfg) = (None::<&Tensor>, QkvConfig::default);
+//! let run = |spec: nki::Specialization| -> Vec<Vec<f64>> {
+//!     spec.run(Mode::Sim, Target::Trn2).unwrap().into_tensors().iter().map(to_f64).collect()
+//! };
+//! let spec = qkv_block::specialize::<f32>(
+//!     &x, Some(&x), none, none, none, &weight, none, none, none, none, none, cfg(),
+//! );
+//! assert_eq!(run(spec), [[4.0], [8.0], [16.0], [4.0]]);
+//!
+//! let (k_cache, v_cache) = (Tensor::zeros(DType::F32, &[1, 1, 1, 3]), Tensor::zeros(DType::F32, &[1, 1, 3, 1]));
+//! let position = from_f64(DType::I32, &[1], &[1.0]).unwrap();
+//! let spec = qkv_update::specialize::<f32>(
+//!     &k_cache, &v_cache, &x, none, none, none, none, &weight, none, none, none, none, none, &position, cfg(),
+//!     KvUpdateConfig::default(),
+//! );
+//! assert_eq!(run(spec), [vec![2.0], vec![0.0, 4.0, 0.0], vec![0.0, 8.0, 0.0]]);
+//!
+//! let weight = from_f64(DType::F8E4M3, &[1, 3, 1], &[2.0, 4.0, 8.0]).unwrap();
+//! let scales = Tensor::from_f32(&[3], &[0.5, 0.5, 0.25]).unwrap();
+//! let spec = qkv_fp8::specialize::<f32>(&x, none, &weight, &scales, none, none, none, none, none, cfg());
+//! assert_eq!(run(spec), [[2.0], [4.0], [4.0]]);
+//! ```
 
 mod kernel;
 pub(crate) mod normed;
