@@ -93,6 +93,30 @@ fn decode_of_a_layer_runs_at_the_speed_of_memory() {
     }
 }
 
+/// Half the bytes, half the time: the same with caches and weights of 8-bit floats, as soon as there is enough of them.
+#[test]
+fn eight_bits_run_at_the_speed_of_memory() {
+    let (batch, slots, new) = (16, 4096, [16, 1, 8, 128]);
+    let spec = attention_decode::attention_decode_fp8::specialize::<nki::bf16>(
+        [batch, 1, 32, 128],
+        new,
+        new,
+        [batch, 8, 128, slots],
+        [batch, 8, slots, 128],
+        [1],
+        [1],
+        [batch],
+        None::<[usize; 1]>,
+        Default::default(),
+    );
+    at_least(0.92, &simulate(spec), transfer_time((2 * batch * 8 * slots * 128) as f64, 0.0));
+    let (up, down, none) = ([4096, 14336], [14336, 4096], None::<[usize; 1]>);
+    let cfg = mlp::MlpConfig::default();
+    let spec =
+        mlp::mlp_fp8::specialize::<nki::bf16>([1, 4096], Some(up), up, down, [3], none, none, none, cfg);
+    at_least(0.85, &simulate(spec), transfer_time(3.0 * 4096.0 * 14336.0, 0.0));
+}
+
 /// A causal prompt of 4096 tokens, 2 of 8 groups of 4 heads that share keys. The vector engine and the scalar engine share what is
 /// done to scores; the busier one decides.
 #[test]
