@@ -2,6 +2,7 @@
 //!
 //! `NKI_BLESS=1 cargo test -p nki-kernels --test ratchet` writes the file.
 
+use nki::ir::target::{PARTITIONS, PSUM_BYTES_PER_PARTITION};
 use nki_kernels::figures::{Shape, TARGETS, in_parallel, shapes};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,9 +48,20 @@ impl std::str::FromStr for Cost {
     }
 }
 
+/// Whether what lives at the peaks fits the memories.
+fn held_by_memory(m: &nki::sim::report::MemoryReport, target: nki::prelude::Target) -> bool {
+    let fits = |peak: u64, bytes: u32| peak <= u64::from(PARTITIONS) * u64::from(bytes);
+    fits(m.sbuf_peak.bytes, target.sbuf_bytes_per_partition())
+        && fits(m.psum_peak.bytes, PSUM_BYTES_PER_PARTITION)
+}
+
 impl Cost {
     fn of(shape: &Shape, target: nki::prelude::Target) -> Cost {
         match shape.simulate(target) {
+            Ok(r) if !held_by_memory(&r.memory, target) => Cost::Refused(format!(
+                "more is live than fits: {:?} {:?}",
+                r.memory.sbuf_peak, r.memory.psum_peak
+            )),
             Ok(r) => Cost::Figures([
                 r.instructions,
                 r.traffic.hbm(),
