@@ -5,9 +5,7 @@ mod lives;
 mod series;
 
 pub use chrome::ChromeTrace;
-#[cfg(feature = "json")]
-pub(crate) use lives::Lives;
-pub(crate) use lives::{Life, accesses};
+pub(crate) use lives::{Life, Lives, accesses};
 
 use crate::cost::Ps;
 use crate::timing::Stall;
