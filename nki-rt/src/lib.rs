@@ -1,7 +1,7 @@
 //! Native building blocks: matrix tiles and rows of numbers, in SIMD.
 //!
 //! In: slices of `f32`, `bf16`, `f16` and raw bytes, a shape, and a [`Tier`] (which instruction set to use).
-//! Out: the same numbers on every tier. Kernels are written once over lanes ([`simd::Simd`], private) and
+//! Out: the same numbers on every tier. Kernels are written once over lanes (`simd::Simd`, private) and
 //! compiled for each instruction set, from operations that IEEE 754 defines to the last bit (fused multiply-add
 //! included), so AVX-512, AVX2 and portable code agree bit for bit; functions that are allowed to differ
 //! say so in their name.

@@ -1,4 +1,4 @@
-//! The instruction layer: one method of [`Nc`](crate::Nc) per instruction of isa.md section 9, under NKI's name and with NKI's
+//! The instruction layer: one method of [`Nc`] per instruction of isa.md section 9, under NKI's name and with NKI's
 //! operand names, destination first. A method starts the instruction; optional operands are chained setters; it is recorded
 //! when the chain ends.
 //!

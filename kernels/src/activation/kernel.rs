@@ -91,7 +91,7 @@ pub fn activation<T: Float>(nc: Nc, x: Hbm<T>, bias: Option<Hbm<T>>, cfg: Activa
     out
 }
 
-/// [`activation`], and the sum of each row of its results: `out[r, c] = f(scale · x[r, c] + bias[r])`, `sums[r] = Σ_c out[r, c]` in f32
+/// [`activation()`], and the sum of each row of its results: `out[r, c] = f(scale · x[r, c] + bias[r])`, `sums[r] = Σ_c out[r, c]` in f32
 /// before rounding.
 #[nki::kernel]
 pub fn activation_sum<T: Float>(

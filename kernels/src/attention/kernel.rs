@@ -61,7 +61,7 @@ pub fn attention<T: Float>(
     out
 }
 
-/// As [`attention`] over what a cache holds: the queries' own keys, the last of them, have been written to it.
+/// As [`attention()`] over what a cache holds: the queries' own keys, the last of them, have been written to it.
 ///
 /// `q` and the result are `[queries, heads, d]`, as `qkv` gives and a projection takes them; `k_cache` is `[kv_heads, d, slots]`,
 /// `v_cache` `[kv_heads, slots, d]`, of which the first `offset + queries` slots are the keys.

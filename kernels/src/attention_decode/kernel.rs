@@ -61,7 +61,7 @@ pub fn attention_decode<T: Float>(
     )
 }
 
-/// As [`attention_decode`] with the caller's masks in place of lengths: token `a` of sequence `b` sees slot `j` with head `h` where
+/// As [`attention_decode()`] with the caller's masks in place of lengths: token `a` of sequence `b` sees slot `j` with head `h` where
 /// `mask[b, j, a, h]` is not 0.
 ///
 /// `mask` is `[batch, slots, tokens, heads]`, or `[batch, slots, tokens, 1]` for all heads alike. `new_mask`, `[batch, tokens, tokens, heads
@@ -106,7 +106,7 @@ pub fn attention_decode_masked<T: Float>(
     )
 }
 
-/// As [`attention_decode`] over caches of 8-bit floats, as `kv_update_fp8` writes them: a cached key is `k_scale[0]` times what the cache
+/// As [`attention_decode()`] over caches of 8-bit floats, as `kv_update_fp8` writes them: a cached key is `k_scale[0]` times what the cache
 /// holds, a value `v_scale[0]` times.
 ///
 /// Queries are multiplied by the scale of keys, and new values divided by that of values, in `T`.
@@ -146,7 +146,7 @@ pub struct BlocksConfig {
     pub length: usize,
 }
 
-/// As [`attention_decode`] over a cache of blocks: `table[b, i]` is the block with the slots from `i · length` on of sequence `b`.
+/// As [`attention_decode()`] over a cache of blocks: `table[b, i]` is the block with the slots from `i · length` on of sequence `b`.
 ///
 /// `k_cache` and `v_cache` are `[blocks · length, kv_heads, d]`, rows as `kv_update_blocks` writes them; `table` is `[batch, n]`. Blocks that
 /// a sequence does not have yet are negative numbers: they lie past its length. Rows of such a block, or of one beyond the cache, are zeros.

@@ -42,7 +42,7 @@ pub fn kv_update<T: Float>(
     }
 }
 
-/// As [`kv_update`] for caches of 8-bit floats: an element is `clip(x / scale, ±240)`, rounded to f8e4m3.
+/// As [`kv_update()`] for caches of 8-bit floats: an element is `clip(x / scale, ±240)`, rounded to f8e4m3.
 ///
 /// `k_scale` and `v_scale`, `[1]`, are positive, and what `attention_decode_fp8` multiplies by.
 #[nki::kernel]

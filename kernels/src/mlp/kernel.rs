@@ -92,7 +92,7 @@ pub fn mlp<T: Float>(
     out
 }
 
-/// [`mlp`] with weights of 8-bit floats: those of gate, up and down are `scales[0]`, `scales[1]` and `scales[2]` times what they hold.
+/// [`mlp()`] with weights of 8-bit floats: those of gate, up and down are `scales[0]`, `scales[1]` and `scales[2]` times what they hold.
 ///
 /// Tokens and inner activations keep their dtype; sums are scaled in f32, before biases and limits.
 #[nki::kernel]
@@ -118,7 +118,7 @@ pub fn mlp_fp8<T: Float>(
     out
 }
 
-/// [`mlp`] of `norm(x + residual) · gamma + beta`, with `residual`, `gamma` and `beta` where they are given.
+/// [`mlp()`] of `norm(x + residual) · gamma + beta`, with `residual`, `gamma` and `beta` where they are given.
 ///
 /// The norm sees the sum in f32. Where `store_sum` asks for it, the second result is the sum rounded to `T`; that takes a
 /// residual. Without gains they are taken to be in the weights; `beta` needs layer normalisation.

@@ -32,7 +32,7 @@ pub fn projection<T: Float>(
     project(nc, x, weight, None, bias, residual, &cfg, |x_t| x_t)
 }
 
-/// As [`projection`] with a weight of 8-bit floats: each is `scale[0]` times what `weight` holds.
+/// As [`projection()`] with a weight of 8-bit floats: each is `scale[0]` times what `weight` holds.
 ///
 /// With `x_scale`, positive, tokens are rounded to 8 bits as well, `clip(x / x_scale[0], ±240)`; without it they keep their dtype. Sums are
 /// scaled in f32.
@@ -165,7 +165,7 @@ pub struct TransposedConfig {
     pub order: Order,
 }
 
-/// [`projection`] of at most 128 tokens, its result with tokens innermost, `[128, columns / 128, tokens]`: what the next kernel of a decoder takes
+/// [`projection()`] of at most 128 tokens, its result with tokens innermost, `[128, columns / 128, tokens]`: what the next kernel of a decoder takes
 /// without a transpose.
 ///
 /// `x` is `[tokens, hidden]`, `weight` `[hidden, columns]` with `columns` a multiple of 128, `bias` `[columns]`.

@@ -86,7 +86,7 @@ pub fn qkv<T: Float>(
     (q.0, k.0, v.0)
 }
 
-/// [`qkv`] with a weight of 8-bit floats: those of queries, keys and values are `scales[0]`, `scales[1]` and `scales[2]` times what `weight` holds.
+/// [`qkv()`] with a weight of 8-bit floats: those of queries, keys and values are `scales[0]`, `scales[1]` and `scales[2]` times what `weight` holds.
 ///
 /// Tokens keep their dtype; sums are scaled in f32, before the bias. A weight of half the bytes is read in half the time.
 #[nki::kernel]
@@ -112,7 +112,7 @@ pub fn qkv_fp8<T: Float>(
     (q.0, k.0, v.0)
 }
 
-/// [`qkv`] of `h = x + mlp_prev + attn_prev`, where they are given; then `h`, rounded to `T`, is the last result.
+/// [`qkv()`] of `h = x + mlp_prev + attn_prev`, where they are given; then `h`, rounded to `T`, is the last result.
 ///
 /// Residuals are like `x`; the norm sees their sum in f32. `beta`, `[hidden]`, is added after the gains of layer normalisation.
 #[nki::kernel]
@@ -139,7 +139,7 @@ pub fn qkv_block<T: Float>(
     (q.0, k.0, v.0, input.sum)
 }
 
-/// [`qkv_block`] whose keys and values go into their caches, in place: as [`kv_update`] writes them.
+/// [`qkv_block()`] whose keys and values go into their caches, in place: as [`kv_update()`] writes them.
 ///
 /// `x` has the tokens of all sequences below each other, as many of each; slot `positions[b] + i` of sequence `b` takes its token `i`. The
 /// results are the queries, as `layout` says, and `h` where there is one.

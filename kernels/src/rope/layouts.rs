@@ -3,7 +3,7 @@
 use super::kernel::{Angles, Pairs, RopeConfig, rotate, runs, times};
 use nki::prelude::*;
 
-/// [`rope`](super::rope) of vectors that lie along the first axis, as kernels for decoding keep queries and keys.
+/// [`rope`](fn@super::rope) of vectors that lie along the first axis, as kernels for decoding keep queries and keys.
 ///
 /// `x` and the result are `[d, batch, heads, length]`, `cos` and `sin` `[d / 2, batch, length]`; `d` is at most 256.
 #[nki::kernel]

@@ -1,8 +1,8 @@
 //! Tile IR to native code.
 //!
 //! Cranelift emits what the kernel's structure is made of: loops, branches and address arithmetic. Each instruction is one
-//! call into the runtime ([`runtime`]), which sweeps a whole tile per call: by SIMD functions of `nki-rt` where there is one,
-//! by the reference semantics otherwise. In: a [`Verified`] kernel. Out: a [`HostKernel`], which is `Send + Sync` and can be
+//! call into the runtime (`runtime`), which sweeps a whole tile per call: by SIMD functions of `nki-rt` where there is one,
+//! by the reference semantics otherwise. In: a [`Verified`](nki_ir::verify::Verified) kernel. Out: a [`HostKernel`], which is `Send + Sync` and can be
 //! called any number of times.
 //!
 //! With the feature `aot` a kernel becomes an object file and a C header instead ([`object`]); the feature `c-abi` has the

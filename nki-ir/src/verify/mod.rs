@@ -26,7 +26,7 @@
 //!
 //! # Layout
 //!
-//! [`structure`] and [`flat`] come first. [`context`] resolves one instruction; `generic`, `overlap`, and one file per engine
+//! `structure` and [`flat`] come first. `context` resolves one instruction; `generic`, `overlap`, and one file per engine
 //! check it. `reduce`, `accumulate`, `flow` and `capacity` check the kernel as a whole. `bounds` and `footprint` are the
 //! arithmetic they share.
 
