@@ -22,6 +22,32 @@ pub struct KernelInfo {
     pub launch: Option<LaunchByName>,
 }
 
+impl KernelInfo {
+    /// [`KernelInfo::doc`] as plain text: names in backticks where the documentation has links.
+    pub fn about(&self) -> String {
+        without_links(self.doc)
+    }
+}
+
+/// A text of the code's documentation without its links, of the forms ``[`name`]``, ``[`name()`]`` and ``[`name`](target)``.
+pub(crate) fn without_links(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, link)) = rest.split_once("[`") {
+        let Some((name, after)) = link.split_once("`]") else { break };
+        out += before;
+        // An index, as in `x[..]`, is no link.
+        rest = if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            out += &format!("[`{name}`]");
+            after
+        } else {
+            out += &format!("`{}`", name.trim_end_matches("()"));
+            let target = after.strip_prefix('(').and_then(|target| target.split_once(')'));
+            target.map_or(after, |(_, after)| after)
+        };
+    }
+    out + rest
+}
+
 /// Specialises a kernel to arguments given by name.
 pub type LaunchByName = fn(&Arguments) -> Result<Specialization, Diagnostics>;
 
@@ -52,4 +78,14 @@ pub fn kernels() -> Vec<&'static KernelInfo> {
     let mut all: Vec<_> = inventory::iter::<&'static KernelInfo>.into_iter().copied().collect();
     all.sort_by_key(|k| (k.name, k.path, k.line));
     all
+}
+
+#[test]
+fn links_become_their_text() {
+    assert_eq!(without_links("a [`b`](fn@c) d [`e()`](f), [1, 2]"), "a `b` d `e`, [1, 2]");
+    assert_eq!(
+        without_links("x[`i`] stays, [`f()`] and [`g`] do not (h)"),
+        "x[`i`] stays, `f` and `g` do not (h)"
+    );
+    assert_eq!(without_links("open [`b"), "open [`b");
 }

@@ -67,7 +67,7 @@ fn section(
     shape: &Shape,
     reports: &[Result<SimReport, Diagnostics>],
 ) -> Result<(), Diagnostics> {
-    let about = without_links(shape.contract().map_or("", |c: &Contract| c.kernel.doc));
+    let about = shape.contract().map_or(String::new(), |c: &Contract| c.kernel.about());
     // Writing to a string does not fail.
     let _ = write!(page, "\n## {}\n\n{about}\n\n", shape.kernel);
     if reports.iter().zip(TARGETS).any(|(r, t)| t == PICTURED && r.is_ok()) {
@@ -88,24 +88,6 @@ fn section(
         }
     }
     Ok(())
-}
-
-/// A text of the code's documentation without its links, `[text](target)`, which lead nowhere in the book.
-fn without_links(text: &str) -> String {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some((before, link)) = rest.split_once("[`") {
-        let parts = link.split_once("`](").and_then(|(name, tail)| Some((name, tail.split_once(')')?.1)));
-        let Some((name, after)) = parts else { break };
-        out += &format!("{before}`{name}`");
-        rest = after;
-    }
-    out + rest
-}
-
-#[test]
-fn links_become_their_text() {
-    assert_eq!(without_links("a [`b`](fn@c) d [`e`](f), [1, 2]"), "a `b` d `e`, [1, 2]");
-    assert_eq!(without_links("x[`i`] stays"), "x[`i`] stays");
 }
 
 /// The target cannot run it: an instruction or a dtype that it lacks, or too little memory.

@@ -4,6 +4,7 @@ use super::command::List;
 use super::context::{Context, Outcome};
 use crate::args::did_you_mean;
 use crate::check::{Contract, TensorRule};
+use crate::info::without_links;
 use crate::{KernelInfo, ParamKind, kernels};
 use nki_ir::{Code, DType, Diagnostic, Diagnostics};
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ fn table(shown: &[&'static KernelInfo]) -> String {
         shown.iter().copied().partition(|k| Contract::of(k).is_some());
     let mut text = String::new();
     for kernel in &library {
-        text += &line(kernel.name, kernel.doc);
+        text += &line(kernel.name, kernel);
     }
     let mut crates: Vec<&str> = rest.iter().map(|k| crate_of(k.path)).collect();
     crates.dedup();
@@ -71,17 +72,18 @@ fn table(shown: &[&'static KernelInfo]) -> String {
         text += &format!("\n{name} (without a contract: not part of `nki check --all`)\n");
         for kernel in rest.iter().filter(|k| crate_of(k.path) == name) {
             let shared = shown.iter().any(|k| k.name == kernel.name && k.path != kernel.path);
-            text += &line(if shared { kernel.path } else { kernel.name }, kernel.doc);
+            text += &line(if shared { kernel.path } else { kernel.name }, kernel);
         }
     }
     text.trim_end().to_string()
 }
 
 /// The name, and the first sentence of what it says of itself as far as a line has room.
-fn line(name: &str, doc: &str) -> String {
+fn line(name: &str, kernel: &KernelInfo) -> String {
     const WIDTH: usize = 110;
-    let doc = doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.');
-    let mut text = format!("{name:20} {doc}");
+    let doc = kernel.about();
+    let doc = doc.split_once(". ").map_or(doc.as_str(), |(first, _)| first).trim_end_matches('.');
+    let mut text = format!("{name:23} {doc}");
     if text.chars().count() > WIDTH {
         text = text.chars().take(WIDTH - 2).collect::<String>() + "..";
     }
@@ -94,7 +96,7 @@ fn crate_of(path: &'static str) -> &'static str {
 
 fn describe(kernel: &KernelInfo) -> String {
     let contract = Contract::of(kernel);
-    let mut text = format!("{}\n{}\n{}:{}\n", kernel.name, kernel.doc, kernel.file, kernel.line);
+    let mut text = format!("{}\n{}\n{}:{}\n", kernel.name, kernel.about(), kernel.file, kernel.line);
     for p in kernel.params {
         match (p.kind, contract.and_then(|c| c.tensor(p.name))) {
             (ParamKind::Tensor { .. }, Some(rule)) => text += &tensor_line(rule),
@@ -110,7 +112,7 @@ fn describe(kernel: &KernelInfo) -> String {
                     } else {
                         format!("default {}", f.default)
                     };
-                    text += &format!("  {:12} {}, {default}: {}\n", f.name, f.ty, f.doc);
+                    text += &format!("  {:12} {}, {default}: {}\n", f.name, f.ty, without_links(f.doc));
                 }
             }
         }
@@ -148,7 +150,7 @@ fn kernel_json(kernel: &KernelInfo) -> Value {
             ParamKind::Value => values.extend(
                 (p.fields)(p.name)
                     .into_iter()
-                    .map(|f| json!({ "name": f.name, "type": f.ty, "default": f.default, "about": f.doc })),
+                    .map(|f| json!({ "name": f.name, "type": f.ty, "default": f.default, "about": without_links(f.doc) })),
             ),
         }
     }
@@ -157,7 +159,7 @@ fn kernel_json(kernel: &KernelInfo) -> Value {
         "path": kernel.path,
         "file": kernel.file,
         "line": kernel.line,
-        "about": kernel.doc,
+        "about": kernel.about(),
         "tensors": tensors,
         "values": values,
         "dims": contract.map(|c| c.dims.iter().map(|(n, d)| json!({ "name": n, "default": d })).collect::<Vec<_>>()),

@@ -45,20 +45,9 @@ pub fn attention_decode<T: Float>(
     sink: Option<Hbm<f32>>,
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
-    let [batch, _, kv_heads, d]: [usize; 4] = k.dims();
-    let [_, _, _, slots] = k_cache.dims();
-    let (keys_dims, values_dims): ([usize; 4], [usize; 4]) = (k_cache.dims(), v_cache.dims());
-    ensure!(nc, keys_dims == [batch, kv_heads, d, slots] && values_dims == [batch, kv_heads, slots, d]);
+    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims());
     let rule = Rule::Lengths { lengths, window: cfg.window };
-    attend(
-        nc,
-        [q, k, v],
-        Cache::Slots { keys: k_cache, values: v_cache },
-        slots,
-        rule,
-        Extra { sink, scales: None },
-        &cfg,
-    )
+    attend(nc, [q, k, v], cache, slots, rule, Extra { sink, scales: None }, &cfg)
 }
 
 /// As [`attention_decode()`] with the caller's masks in place of lengths: token `a` of sequence `b` sees slot `j` with head `h` where
@@ -82,10 +71,8 @@ pub fn attention_decode_masked<T: Float>(
     sink: Option<Hbm<f32>>,
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
-    let [batch, tokens, heads, d] = q.dims();
-    let [_, kv_heads, _, slots]: [usize; 4] = k_cache.dims();
-    ensure!(nc, k_cache.shape() == [batch, kv_heads, d, slots]);
-    ensure!(nc, v_cache.shape() == [batch, kv_heads, slots, d]);
+    let [batch, tokens, heads, _] = q.dims();
+    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims());
     ensure!(nc, cfg.window.is_none(), "a mask says all: leave the keys outside of the window out of it");
     let fits = |m: Hbm<u8>, keys| [heads, 1].iter().any(|&h| m.shape() == [batch, keys, tokens, h]);
     ensure!(nc, fits(mask, slots), "a mask is [batch, slots, tokens, heads or 1]");
@@ -94,16 +81,8 @@ pub fn attention_decode_masked<T: Float>(
         new_mask.is_none_or(|m| fits(m, tokens)),
         "that of new keys is [batch, tokens, tokens, heads or 1]"
     );
-    let cache = Cache::Slots { keys: k_cache, values: v_cache };
-    attend(
-        nc,
-        [q, k, v],
-        cache,
-        slots,
-        Rule::Mask { mask, new: new_mask },
-        Extra { sink, scales: None },
-        &cfg,
-    )
+    let rule = Rule::Mask { mask, new: new_mask };
+    attend(nc, [q, k, v], cache, slots, rule, Extra { sink, scales: None }, &cfg)
 }
 
 /// As [`attention_decode()`] over caches of 8-bit floats, as `kv_update_fp8` writes them: a cached key is `k_scale[0]` times what the cache
@@ -125,9 +104,7 @@ pub fn attention_decode_fp8<T: Float>(
     sink: Option<Hbm<f32>>,
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
-    let ([batch, _, kv_heads, d], [_, _, _, slots]): ([usize; 4], [usize; 4]) = (k.dims(), k_cache.dims());
-    ensure!(nc, k_cache.shape() == [batch, kv_heads, d, slots]);
-    ensure!(nc, v_cache.shape() == [batch, kv_heads, slots, d]);
+    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims());
     ensure!(
         nc,
         k_scale.shape() == [1] && v_scale.shape() == [1],
@@ -135,7 +112,7 @@ pub fn attention_decode_fp8<T: Float>(
     );
     let extra = Extra { sink, scales: Some([k_scale, v_scale]) };
     let rule = Rule::Lengths { lengths, window: cfg.window };
-    attend(nc, [q, k, v], Cache::Slots { keys: k_cache, values: v_cache }, slots, rule, extra, &cfg)
+    attend(nc, [q, k, v], cache, slots, rule, extra, &cfg)
 }
 
 /// How a cache of blocks is cut.
@@ -183,6 +160,20 @@ pub fn attention_decode_blocks<T: Float>(
         Extra { sink, scales: None },
         &cfg,
     )
+}
+
+/// A cache of slots for new keys `[batch, tokens, kv_heads, d]`, and how many slots it has.
+#[nki::kernel]
+fn in_slots<C: Elem>(
+    nc: Nc,
+    keys: Hbm<C>,
+    values: Hbm<C>,
+    [batch, _, kv_heads, d]: [usize; 4],
+) -> (Cache<C>, usize) {
+    let [_, _, _, slots]: [usize; 4] = keys.dims();
+    ensure!(nc, keys.shape() == [batch, kv_heads, d, slots], "keys are [batch, kv_heads, d, slots]");
+    ensure!(nc, values.shape() == [batch, kv_heads, slots, d], "values are [batch, kv_heads, slots, d]");
+    (Cache::Slots { keys, values }, slots)
 }
 
 /// All sequences, each over a cache of `slots`.

@@ -81,9 +81,7 @@ pub fn qkv<T: Float>(
 ) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
     let input = input(nc, x, [None; 2], [gamma, None], &cfg);
     let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
-    let [q, k, v] = results(nc, x, &all);
-    project(nc, &input, &all, [q.1, k.1, v.1]);
-    (q.0, k.0, v.0)
+    projected(nc, &input, &all)
 }
 
 /// [`qkv()`] with a weight of 8-bit floats: those of queries, keys and values are `scales[0]`, `scales[1]` and `scales[2]` times what `weight` holds.
@@ -107,9 +105,7 @@ pub fn qkv_fp8<T: Float>(
     ensure!(nc, scales.shape() == [3], "a scale each for queries, keys and values");
     let input = input(nc, x, [None; 2], [gamma, None], &cfg);
     let all = Projection { weight, scales: Some(scales), bias, cos, sin, gains: [q_gain, k_gain], cfg };
-    let [q, k, v] = results(nc, x, &all);
-    project(nc, &input, &all, [q.1, k.1, v.1]);
-    (q.0, k.0, v.0)
+    projected(nc, &input, &all)
 }
 
 /// [`qkv()`] of `h = x + mlp_prev + attn_prev`, where they are given; then `h`, rounded to `T`, is the last result.
@@ -134,9 +130,8 @@ pub fn qkv_block<T: Float>(
 ) -> (Hbm<T>, Hbm<T>, Hbm<T>, Option<Hbm<T>>) {
     let input = input(nc, x, [mlp_prev, attn_prev], [gamma, beta], &cfg);
     let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
-    let [q, k, v] = results(nc, x, &all);
-    project(nc, &input, &all, [q.1, k.1, v.1]);
-    (q.0, k.0, v.0, input.sum)
+    let (q, k, v) = projected(nc, &input, &all);
+    (q, k, v, input.sum)
 }
 
 /// [`qkv_block()`] whose keys and values go into their caches, in place: as [`kv_update()`] writes them.
@@ -176,6 +171,18 @@ pub fn qkv_update<T: Float>(
     let [k, v] = [k, v].map(|new| new.split(0, &[batch, tokens / batch]));
     kv_update(nc, k_cache, v_cache, k, v, positions, update);
     (q.0, input.sum)
+}
+
+/// Queries, keys and values as new tensors.
+#[nki::kernel]
+fn projected<T: Float, W: Elem>(
+    nc: Nc,
+    input: &Input<T>,
+    all: &Projection<T, W>,
+) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
+    let [q, k, v] = results(nc, input.x, all);
+    project(nc, input, all, [q.1, k.1, v.1]);
+    (q.0, k.0, v.0)
 }
 
 /// The tokens, with what precedes the product.

@@ -9,7 +9,7 @@ pub(crate) struct Bits {
     full: bool,
 }
 
-/// The words that hold bits `start .. start + len` (of which there is one), with the masks of the first and the last of them.
+/// The words that hold bits `start .. start + len`, `len` at least 1, with the masks of the first and the last of them.
 fn words(start: usize, len: usize) -> (std::ops::Range<usize>, u64, u64) {
     let end = start + len;
     (start / 64..end.div_ceil(64), u64::MAX << (start % 64), u64::MAX >> (end.wrapping_neg() % 64))

@@ -29,6 +29,7 @@ pub struct Peak {
     pub bytes: u64,
     /// What is in use then, largest first. A buffer counts from its first write to the last read before it is written anew; in a run of which
     /// not all instructions are kept (`SimOptions::max_path_events`), from the first instruction that touches it to the last.
+    /// It counts whole, while another may already be loaded into the part of its place that has been read.
     pub live: Vec<LiveBuffer>,
 }
 
