@@ -22,7 +22,7 @@ struct Size {
     divide: usize,
     /// Of each measurement.
     time: Duration,
-    /// Native measurements whose names do not contain this are left out.
+    /// Native measurements, and simulations, whose names do not contain this are left out.
     only: String,
 }
 

@@ -15,19 +15,26 @@ pub fn run(size: &Size, report: &mut dyn FnMut(Measured)) -> Result<(), Diagnost
     for (kernel, dims) in &cases {
         let extents: Vec<String> = dims.iter().map(|d| d.1.to_string()).collect();
         let name = format!("{kernel} {} bf16", extents.join("x"));
+        let (timed, whole) = (format!("{name}: time alone"), format!("{name}: data and time"));
+        let [timed_wanted, whole_wanted] = [&timed, &whole].map(|what| what.contains(&size.only));
+        if !timed_wanted && !whole_wanted {
+            continue;
+        }
         let prepared = prepare(kernel, DType::BF16, dims, &[])?;
         let program = nki::sim::verify(prepared.compile()?.program)?;
-        let time_only = SimOptions { mode: Mode::TimeOnly, ..SimOptions::default() };
-        let instructions = nki::sim::run(&program, &[], &time_only)?.report.instructions as f64;
-        let mut timing = || nki::sim::run(&program, &[], &time_only).map(drop);
-        let figure = Figure::Mega(instructions, "M instructions/s");
-        report(alone(format!("{name}: time alone, {instructions}"), figure, size.time, &mut timing)?);
-
-        let native = prepared.native()?;
-        let mut host = || native.run(prepared.inputs()).map(drop);
-        let mut full = || nki::sim::run(&program, prepared.inputs(), &SimOptions::default()).map(drop);
-        let what = format!("{name}: data and time");
-        report(beside(what, Figure::Milliseconds, size.time, &mut full, &mut [("native", &mut host)])?);
+        if timed_wanted {
+            let time_only = SimOptions { mode: Mode::TimeOnly, ..SimOptions::default() };
+            let instructions = nki::sim::run(&program, &[], &time_only)?.report.instructions as f64;
+            let mut timing = || nki::sim::run(&program, &[], &time_only).map(drop);
+            let figure = Figure::Mega(instructions, "M instructions/s");
+            report(alone(format!("{timed}, {instructions}"), figure, size.time, &mut timing)?);
+        }
+        if whole_wanted {
+            let native = prepared.native()?;
+            let mut host = || native.run(prepared.inputs()).map(drop);
+            let mut full = || nki::sim::run(&program, prepared.inputs(), &SimOptions::default()).map(drop);
+            report(beside(whole, Figure::Milliseconds, size.time, &mut full, &mut [("native", &mut host)])?);
+        }
     }
     Ok(())
 }
