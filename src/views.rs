@@ -453,7 +453,14 @@ fn bitcast(v: &mut Strided, to: DType) -> Result<(), Failure> {
     let (Some(count), Some(constant), Some(terms)) =
         (scale(last.count.into()), scale(offset.offset()), terms)
     else {
-        return fail(format!("{} elements of {from} seen as {to}", last.count));
+        if !(last.count as usize * from_bytes).is_multiple_of(to_bytes) {
+            let per = to_bytes / from_bytes;
+            let message = format!("the last axis has {} of {from}, and {per} make one {to}", last.count);
+            let help =
+                "the last axis is cut into new elements: `permute` the axis that holds them to the end";
+            return Err((Code::AccessPattern, message, help));
+        }
+        return fail(format!("an offset that is no whole number of {to} in elements of {from}"));
     };
     last.count = u32::try_from(count).unwrap_or(u32::MAX);
     for d in outer {

@@ -122,6 +122,11 @@ mistakes! { // HERE output_not_written
         let tile = nc.load(x);
         nc.store(out, tile.step(0, 2)); // HERE partitions_cannot_be_split
     }
+    one_element_is_no_whole_one: AccessPattern, [4, 8], |nc, x, out| {
+        let tile = nc.load(x).to::<bf16>();
+        let pairs = tile.reshape([4, 8, 1]).bitcast::<f32>(); // HERE one_element_is_no_whole_one
+        nc.store(out.at((.., 0..8)), pairs.reshape([4, 8]));
+    }
     uneven_merge: AccessPattern, [4, 12], |nc, x, out| {
         let tile = nc.load(x).split(1, &[3, 4]).permute(&[0, 2, 1]);
         nc.store(out, tile.merge(1, 3)); // HERE uneven_merge
@@ -291,6 +296,19 @@ fn schedules_that_cannot_be_applied_say_why() {
             "{found}"
         );
     }
+}
+
+/// What does not fit is the last axis: the message counts it.
+#[test]
+fn a_bitcast_says_how_many_elements_make_one() {
+    #[nki::kernel]
+    fn kernel(nc: Nc, x: Hbm<bf16>) -> Hbm<f32> {
+        let out = nc.hbm([4, 8]);
+        nc.store(out, nc.load(x).expand(2).bitcast::<f32>().reshape([4, 8]));
+        out
+    }
+    let found = kernel::specialize([4, 8]).verify(Target::Trn2).unwrap_err().to_string();
+    assert!(found.contains("the last axis has 1 of bf16, and 2 make one f32"), "{found}");
 }
 
 #[test]

@@ -253,6 +253,10 @@ fn mistakes_have_a_code_a_hint_and_a_status() {
         (&["tune", "matmul", "-p", "tile_m=1,1"], 2, "stands twice"),
         (&["tune", "matmul", "-p", "tile_m=1", "-a", "tile_m=2"], 2, "given a value and searched for"),
         (&["tune", "matmul", "--jobs", "0"], 2, "from 1"),
+        (&["run", "embedding", "-d", "vocabulary=10"], 1, "element 0 of `ids` is 507, outside of 0..10"),
+        (&["simulate", "moe", "-a", "ids=full(3)"], 1, "token 3 is twice in a block of `ids`"),
+        (&["run", "softmax", "--programs", "3"], 1, "1 or 2 programs"),
+        (&["run", "softmax", "--programs", "2", "--target", "trn1"], 1, "choose trn2 or later"),
         (&["frobnicate"], 2, "frobnicate"),
     ] {
         let o = nki(args);
@@ -263,6 +267,25 @@ fn mistakes_have_a_code_a_hint_and_a_status() {
     let o = nki(&["run", "matmlu", "--json"]);
     let v: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
     assert_eq!((&v["schema"], &v["errors"][0]["code"]), (&"nki.error/1".into(), &"nki::usage".into()));
+}
+
+/// Both programs of a logical core, from every command that runs a kernel; each of them has half the rows.
+#[test]
+fn two_programs_run_as_one_core() {
+    let rows = ["-d", "rows=512", "-d", "columns=4096"];
+    let run =
+        json(&[&["run", "softmax", "--programs", "2", "--mode", "sim", "--reference"], &rows[..]].concat());
+    assert_eq!(run["results"][0]["accuracy"]["passed"], true, "{run}");
+    assert_eq!(
+        json(&["check", "lm_head", "--programs", "2", "--mode", "interp", "--dtype", "bf16"])["passed"],
+        true
+    );
+    let time = |programs: &str| {
+        let args = [&["simulate", "softmax", "--time-only", "--programs", programs], &rows[..]].concat();
+        json(&args)["report"]["kernel_ns"].as_f64().unwrap()
+    };
+    let (one, two) = (time("1"), time("2"));
+    assert!(two < 0.8 * one, "{two} ns, {one} ns by one program");
 }
 
 #[test]

@@ -165,6 +165,32 @@ impl Prepared {
         nki_backend::host::compile(&self.verified, &Default::default())
     }
 
+    /// The kernel, to be launched as so many program instances.
+    pub(crate) fn programs(&self, n: usize) -> Result<Specialization, Diagnostics> {
+        let source = self.source.as_ref().ok_or_else(|| {
+            let d = Diagnostic::error(Code::Argument, "a file holds one program");
+            d.help("name the kernel that the file was made of")
+        })?;
+        Ok(source.clone().programs(n))
+    }
+
+    /// Runs it one way by so many program instances: with 2, on a logical core of two.
+    ///
+    /// # Errors
+    /// As [`run`](Prepared::run); `nki::argument` if two are to run a kernel from a file, `nki::target` on targets whose cores are alone.
+    pub fn run_on(&self, programs: usize, mode: Mode) -> Result<Ran, Diagnostics> {
+        if programs == 1 {
+            return self.run(mode);
+        }
+        let executable = self.programs(programs)?.compile(mode, self.target())?;
+        let start = Instant::now();
+        let mut results = executable.run(&self.inputs)?;
+        let took = start.elapsed();
+        let (report, warnings) = (results.report.take().map(|r| *r), std::mem::take(&mut results.warnings));
+        let names = self.results.iter().map(|(name, _)| name.clone());
+        Ok(Ran { results: names.zip(results.into_tensors()).collect(), took, report, warnings })
+    }
+
     /// Runs it one way.
     ///
     /// # Errors

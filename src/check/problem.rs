@@ -5,7 +5,7 @@ use crate::args::{Source, did_you_mean, to_f64};
 use crate::registry::Arguments;
 use crate::steps::{OWN, is_step, schedule_of};
 use crate::{KernelInfo, ParamKind, Specialization};
-use nki_ir::{Code, DType, Diagnostic, Diagnostics, Tensor};
+use nki_ir::{Code, DType, Diagnostic, Diagnostics, Target, Tensor};
 use std::collections::BTreeMap;
 
 /// What is given for a kernel; everything else has defaults.
@@ -163,6 +163,16 @@ impl Problem {
             values,
             target: None,
         })
+    }
+
+    /// Whether the values of the arguments are such that the kernel is defined for them ([`Contract::requires`]); anything goes without a
+    /// contract.
+    ///
+    /// # Errors
+    /// `nki::argument`: a value outside of what it points into.
+    pub fn admit(&self, target: Target) -> Result<(), Diagnostics> {
+        let contract = self.contract.filter(|c| c.requires.is_some());
+        contract.zip(self.inputs()).map_or(Ok(()), |(contract, inputs)| contract.admit(&inputs.on(target)))
     }
 
     /// One line: dtype, dimensions or shapes, configuration.

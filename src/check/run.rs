@@ -16,11 +16,13 @@ pub struct Plan {
     pub seeds: Vec<u64>,
     /// `None`: each case's, or the contract's.
     pub dtypes: Option<Vec<DType>>,
+    /// Program instances: 1, or 2 on a logical core of two.
+    pub programs: usize,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { modes: available(), target: Target::Trn2, seeds: vec![0], dtypes: None }
+        Plan { modes: available(), target: Target::Trn2, seeds: vec![0], dtypes: None, programs: 1 }
     }
 }
 
@@ -34,7 +36,7 @@ pub struct Item {
 
 impl Item {
     /// The command line that checks this item alone.
-    pub fn command(&self, target: Target) -> String {
+    pub fn command(&self, target: Target, programs: usize) -> String {
         let mut text = format!("nki check {}", self.contract.kernel.name);
         for (name, size) in &self.given.dims {
             text += &format!(" -d {name}={size}");
@@ -50,6 +52,9 @@ impl Item {
         }
         if target != Target::Trn2 {
             text += &format!(" --target {target}");
+        }
+        if programs != 1 {
+            text += &format!(" --programs {programs}");
         }
         text
     }
@@ -125,7 +130,7 @@ impl Plan {
             kernel,
             what: String::new(),
             seed: item.given.seed,
-            again: (!item.nan_matches).then(|| item.command(self.target)),
+            again: (!item.nan_matches).then(|| item.command(self.target, self.programs)),
             verdicts: vec![],
             failures: vec![],
         };
@@ -163,7 +168,7 @@ impl Plan {
         modes.sort_by_key(|m| *m != Mode::Interp);
         let mut first: Option<Ran> = None;
         for mode in modes {
-            let ran = match prepared.run(mode) {
+            let ran = match prepared.run_on(self.programs, mode) {
                 Ok(ran) => ran,
                 Err(e) => {
                     report.failures.push((Some(mode), e));

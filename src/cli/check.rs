@@ -20,6 +20,7 @@ pub fn run(context: &Context, args: &Check) -> Result<Outcome, Diagnostics> {
             args.seed.map_or_else(|| (0..args.seeds.max(1)).collect(), |seed| vec![seed])
         },
         dtypes: (!args.dtypes.is_empty()).then(|| args.dtypes.clone()),
+        programs: args.programs,
     };
     let mut kernels = Vec::new();
     for contract in contracts {

@@ -117,6 +117,9 @@ pub struct Run {
     /// Compare the results with the kernel's reference
     #[arg(long)]
     pub reference: bool,
+    /// Program instances: 2 for a logical core of two, whose programs share the work
+    #[arg(long, default_value_t = 1)]
+    pub programs: usize,
     /// Write results: FILE.npy, FILE.npy:f32, FILE.safetensors, NAME=FILE.npy
     #[arg(long, short, value_name = "FILE")]
     pub output: Vec<String>,
@@ -152,6 +155,9 @@ pub struct Check {
     /// The machine to compile for: trn1, inf2, trn2, trn3
     #[arg(long, default_value = "trn2", value_parser = target)]
     pub target: Target,
+    /// Program instances: 2 for a logical core of two, whose programs share the work
+    #[arg(long, default_value_t = 1)]
+    pub programs: usize,
 }
 
 #[derive(Args)]
@@ -236,6 +242,9 @@ pub struct Simulate {
     /// Write a page with the timeline, the memories over time and the report, for a browser
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,
+    /// Program instances: 2 for a logical core of two, of which the one that ends last is shown
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["html", "without", "spill", "adversary"])]
+    pub programs: usize,
 }
 
 #[derive(Args)]

@@ -81,7 +81,11 @@ pub fn load_for(subject: &Subject, data: bool, spill: bool) -> Result<Loaded, Di
             }
             let what = format!("{} {}", problem.kernel.name, problem.describe());
             let prepare = if spill { Prepared::of_spilling } else { Prepared::of };
-            Ok(Loaded { prepared: prepare(&problem, subject.target())?, what, problem: Some(problem) })
+            let prepared = prepare(&problem, subject.target())?;
+            if data {
+                problem.admit(subject.target())?;
+            }
+            Ok(Loaded { prepared, what, problem: Some(problem) })
         }
     }
 }

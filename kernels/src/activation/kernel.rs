@@ -1,5 +1,6 @@
 //! A function of the scalar engine over a matrix.
 
+use crate::share::Share;
 use nki::prelude::*;
 
 /// A function of one value.
@@ -76,6 +77,8 @@ pub fn activation<T: Float>(nc: Nc, x: Hbm<T>, bias: Option<Hbm<T>>, cfg: Activa
         ensure!(nc, shape == [rows], "the bias has one value per row");
     }
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, bias, to, rows) = (mine.of(x, 0), bias.map(|t| mine.of(t, 0)), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         let bias = bias.map(|b| nc.load(b.reshape([rows, 1]).at((r, ..))).to::<f32>());
         for c in nc.tiles(columns, cfg.columns) {
@@ -85,7 +88,7 @@ pub fn activation<T: Float>(nc: Nc, x: Hbm<T>, bias: Option<Hbm<T>>, cfg: Activa
             if let Some(bias) = bias {
                 instruction.bias(bias);
             }
-            nc.store(out.at((r, c)), y);
+            nc.store(to.at((r, c)), y);
         }
     }
     out
@@ -105,6 +108,9 @@ pub fn activation_sum<T: Float>(
         ensure!(nc, bias.shape() == [rows], "the bias has one value per row");
     }
     let (out, sums) = (nc.hbm([rows, columns]), nc.hbm([rows]));
+    let mine = Share::new(nc, rows, 128);
+    let (x, bias, to, to_sums, rows) =
+        (mine.of(x, 0), bias.map(|t| mine.of(t, 0)), mine.of(out, 0), mine.of(sums, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         let bias = bias.map(|b| nc.load(b.reshape([rows, 1]).at((r, ..))).to::<f32>());
         let total = nc.zeros::<f32>([r.len(), 1]);
@@ -117,9 +123,9 @@ pub fn activation_sum<T: Float>(
                 None => drop(instruction.reduce(sum)),
             }
             nc.tensor_tensor(total, total, sum, Alu::Add);
-            nc.store(out.at((r, c)), y);
+            nc.store(to.at((r, c)), y);
         }
-        nc.store(sums.reshape([rows, 1]).at((r, ..)), total);
+        nc.store(to_sums.reshape([rows, 1]).at((r, ..)), total);
     }
     (out, sums)
 }

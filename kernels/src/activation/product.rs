@@ -1,6 +1,7 @@
 //! A function of one matrix times another.
 
 use super::Function;
+use crate::share::Share;
 use nki::prelude::*;
 
 /// What `gated` computes.
@@ -46,6 +47,8 @@ pub fn gated<T: Float>(nc: Nc, gate: Hbm<T>, up: Hbm<T>, cfg: GatedConfig) -> Hb
     let [rows, columns] = gate.dims();
     ensure!(nc, up.shape() == [rows, columns]);
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (gate, up, to, rows) = (mine.of(gate, 0), mine.of(up, 0), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         for c in nc.tiles(columns, cfg.columns) {
             let g = limited(nc, nc.load(gate.at((r, c))), cfg.gate_low, cfg.gate_high);
@@ -57,7 +60,7 @@ pub fn gated<T: Float>(nc: Nc, gate: Hbm<T>, up: Hbm<T>, cfg: GatedConfig) -> Hb
                 0.0 => drop(nc.tensor_tensor(y, u, acted, Alu::Multiply)),
                 offset => drop(nc.scalar_tensor_tensor(y, u, Alu::Add, offset, Alu::Multiply, acted)),
             }
-            nc.store(out.at((r, c)), y);
+            nc.store(to.at((r, c)), y);
         }
     }
     out

@@ -1,5 +1,6 @@
 //! The largest elements of rows, and where they are.
 
+use crate::share::Share;
 use nki::prelude::*;
 
 /// What `top_k` looks for.
@@ -45,7 +46,9 @@ fn largest<T: Float>(nc: Nc, x: Hbm<T>, rows: usize, columns: usize, k: usize) -
     ensure!(nc, per_lane <= SEARCHED, "a row of {columns} columns is too long");
     let first = nc.sbuf::<f32>([lanes, 1]);
     nc.iota(first, &[[0, 1]]).offset(0).channel_multiplier(per_lane as i64);
-    for r in nc.range(rows) {
+    let mine = Share::new(nc, rows, 1);
+    for r in nc.range(mine.len()) {
+        let r = r + mine.range().start;
         let folded = folded(nc, x.at((r, ..)), lanes, per_lane);
         let (best, at) = best(nc, folded, kept);
         let column = nc.sbuf::<f32>([lanes, kept]);

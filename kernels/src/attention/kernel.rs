@@ -1,6 +1,7 @@
 //! Attention over a whole sequence.
 
 use super::visible::{KeyBlock, Visible};
+use crate::share::Share;
 use crate::strip::strip;
 use nki::prelude::*;
 use std::ops::Range;
@@ -111,6 +112,14 @@ enum Keys<T: Float> {
 }
 
 impl<T: Float> Keys<T> {
+    /// Those of some heads.
+    #[track_caller]
+    fn heads(self, part: &Share) -> Keys<T> {
+        match self {
+            Keys::Rows(k) => Keys::Rows(part.of(k, 0)),
+            Keys::Columns(k) => Keys::Columns(part.of(k, 0)),
+        }
+    }
     /// Those of one head.
     #[track_caller]
     fn head(self, h: Idx) -> Keys<T> {
@@ -134,9 +143,17 @@ fn whole<T: Float>(
 ) {
     let [kv_heads, group, queries, d] = q.dims();
     let keys = v.dim(1);
-    let visible = Visible { causal: cfg.causal, window: cfg.window, offset: cfg.offset, keys };
+    // Two programs share key heads, or the heads of one, or the queries of a head.
+    let by_key_head = if kv_heads > 1 { Share::new(nc, kv_heads, 1) } else { Share::whole(kv_heads) };
+    let by_head = if kv_heads > 1 { Share::whole(group) } else { Share::new(nc, group, 1) };
+    let by_query = if kv_heads * group > 1 { Share::whole(queries) } else { Share::new(nc, queries, 128) };
+    let part = |x: Hbm<T>| by_query.of(by_head.of(by_key_head.of(x, 0), 1), 2);
+    let (q, result, k, v) = (part(q), part(result), k.heads(&by_key_head), by_key_head.of(v, 0));
+    let offset = cfg.offset + by_query.range().start;
+    let visible = Visible { causal: cfg.causal, window: cfg.window, offset, keys };
     let scale = cfg.scale.unwrap_or(1.0 / (d as f32).sqrt());
-    let sink = sink.map(|s| s.reshape([kv_heads, group, 1]));
+    let sink = sink.map(|s| by_head.of(by_key_head.of(s.reshape([kv_heads, group, 1]), 0), 1));
+    let (kv_heads, group, queries) = (by_key_head.len(), by_head.len(), by_query.len());
     let masks: Vec<Mask> = visible.masks(queries).into_iter().map(|b| mask(nc, b, cfg.window)).collect();
     let unit = (!masks.is_empty()).then(|| unit(nc));
     let scores = Scores { visible, scale, keys: cfg.keys, masks, unit };

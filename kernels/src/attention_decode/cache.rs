@@ -2,6 +2,7 @@
 
 use super::seen::clear;
 use super::sequence::Chunk;
+use crate::share::Share;
 use nki::ir::op::OobMode;
 use nki::prelude::*;
 use std::ops::Range;
@@ -23,6 +24,16 @@ pub(super) struct OfSequence<T: Elem> {
 }
 
 impl<T: Elem> Cache<T> {
+    /// That of some key heads; of all of them where rows of blocks hold them.
+    #[track_caller]
+    pub fn heads(self, part: &Share) -> Cache<T> {
+        match self {
+            Cache::Slots { keys, values } => {
+                Cache::Slots { keys: part.of(keys, 1), values: part.of(values, 1) }
+            }
+            blocks @ Cache::Blocks { .. } => blocks,
+        }
+    }
     /// That of sequence `b`, with what is seen of it.
     #[track_caller]
     pub fn of(self, b: Idx, seen: Option<Tile<i32>>) -> OfSequence<T> {

@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::seen::Rule;
 use super::sequence::{Constants, Extra, New, Sizes, finish, scores, softmax, weighted};
+use crate::share::Share;
 use nki::f8e4m3;
 use nki::prelude::*;
 
@@ -202,11 +203,22 @@ fn attend<T: Float, C: Elem>(
     if let Rule::Lengths { lengths, .. } = rule {
         ensure!(nc, lengths.shape() == [batch], "a length for each sequence");
     }
-    let sizes = Sizes { tokens, heads, kv_heads, d };
-    let constants = Constants::new(nc, &sizes, used, &rule, extra, cfg);
     let out = nc.hbm([batch, tokens, heads, d]);
+    // Two programs share sequences, or the key heads of a single token.
+    let by_head = match cache {
+        Cache::Slots { .. } if batch * tokens == 1 => Share::new(nc, kv_heads, 1),
+        _ => Share::whole(kv_heads),
+    };
+    let queries = by_head.times(heads / kv_heads);
+    let ([q, to], [k, v]) = ([q, out].map(|x| queries.of(x, 2)), [k, v].map(|x| by_head.of(x, 2)));
+    let (cache, rule) = (cache.heads(&by_head), rule.heads(&queries));
+    let extra = Extra { sink: extra.sink.map(|s| queries.of(s, 0)), ..extra };
+    let sizes = Sizes { tokens, heads: queries.len(), kv_heads: by_head.len(), d };
+    let constants = Constants::new(nc, &sizes, used, &rule, extra, cfg);
     let lengths = rule.lengths(nc);
-    for b in nc.range(batch) {
+    let mine = Share::new(nc, batch, 1);
+    for b in nc.range(mine.len()) {
+        let b = b + mine.range().start;
         let seen = constants.seen(nc, &sizes, &rule, lengths.map(|all| all.at((.., b..b + 1))), b);
         let cache = cache.of(b, seen.cache.map(|c| c.any));
         let own = [q, k, v].map(|x| x.at((b, .., .., ..)));
@@ -214,7 +226,7 @@ fn attend<T: Float, C: Elem>(
         let scores = scores(nc, &sizes, &constants, &new, &cache, &seen);
         let (weights, share) = softmax::<T>(nc, &sizes, &constants, scores);
         let sums = weighted(nc, &sizes, &constants, &new, weights, &cache);
-        finish(nc, out.at((b, .., .., ..)).merge(0, 2), sums, share.at((0..d, ..)));
+        finish(nc, to.at((b, .., .., ..)).merge(0, 2), sums, share.at((0..d, ..)));
     }
     out
 }

@@ -1,6 +1,7 @@
 //! Which keys a token sees.
 
 use super::sequence::{Constants, Sizes};
+use crate::share::Share;
 use nki::prelude::*;
 use std::ops::Range;
 
@@ -14,6 +15,16 @@ pub(super) enum Rule {
 }
 
 impl Rule {
+    /// That of some query heads.
+    #[track_caller]
+    pub fn heads(self, part: &Share) -> Rule {
+        // A mask for all heads alike has one.
+        let of = |m: Hbm<u8>| if m.dim(3) == 1 { m } else { part.of(m, 3) };
+        match self {
+            Rule::Mask { mask, new } => Rule::Mask { mask: of(mask), new: new.map(of) },
+            lengths @ Rule::Lengths { .. } => lengths,
+        }
+    }
     /// All lengths, on every partition.
     #[track_caller]
     pub fn lengths(&self, nc: Nc) -> Option<Tile<f32>> {

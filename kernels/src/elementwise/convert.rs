@@ -1,6 +1,7 @@
 //! Conversion between dtypes.
 
 use super::kernel::shape_is;
+use crate::share::Share;
 use nki::prelude::*;
 
 /// How `cast` cuts its work.
@@ -20,9 +21,11 @@ pub struct CastConfig {
 pub fn cast<T: Elem, D: Elem>(nc: Nc, x: Hbm<T>, #[inout] out: Hbm<D>, cfg: CastConfig) {
     let [rows, columns] = x.dims();
     shape_is(nc, Some(out), &[rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, to, rows) = (mine.of(x, 0), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         for c in nc.tiles(columns, cfg.columns) {
-            nc.store(out.at((r, c)), nc.load(x.at((r, c))).to::<D>());
+            nc.store(to.at((r, c)), nc.load(x.at((r, c))).to::<D>());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Operations on the elements of a matrix and of what is broadcast to it.
 
+use crate::share::Share;
 use nki::prelude::*;
 
 /// An operation on two numbers.
@@ -63,6 +64,9 @@ pub fn elementwise<T: Float>(
     shape_is(nc, row, &[columns]);
     shape_is(nc, column, &[rows]);
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, y, column, to, rows) =
+        (mine.of(x, 0), y.map(|t| mine.of(t, 0)), column.map(|t| mine.of(t, 0)), mine.of(out, 0), mine.len());
     for c in nc.tiles(columns, cfg.columns) {
         // The same for all rows: its load repeats it on every partition, once for these columns.
         let row = row.map(|v| nc.load(v.reshape([1, columns]).at((.., c)).broadcast(0, rows.min(128))));
@@ -76,7 +80,7 @@ pub fn elementwise<T: Float>(
                 (None, None, None) => Side::Number(cfg.scalar),
             };
             combine(nc, result, tile, other, &cfg);
-            nc.store(out.at((r, c)), result);
+            nc.store(to.at((r, c)), result);
         }
     }
     out

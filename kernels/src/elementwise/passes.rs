@@ -1,6 +1,7 @@
 //! Two operations in one pass, selection, clamping.
 
 use super::kernel::{Binary, shape_is};
+use crate::share::Share;
 use nki::prelude::*;
 
 /// What `fused` computes.
@@ -37,6 +38,8 @@ pub fn fused<T: Float>(nc: Nc, x: Hbm<T>, y: Option<Hbm<T>>, cfg: FusedConfig) -
         nc.fail("`fused` cannot divide: multiply by the inverse");
     };
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, y, to, rows) = (mine.of(x, 0), y.map(|t| mine.of(t, 0)), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         for c in nc.tiles(columns, cfg.columns) {
             let tile = nc.load(x.at((r, c)));
@@ -55,7 +58,7 @@ pub fn fused<T: Float>(nc: Nc, x: Hbm<T>, y: Option<Hbm<T>>, cfg: FusedConfig) -
                         .reverse1(cfg.reverse1);
                 }
             }
-            nc.store(out.at((r, c)), result);
+            nc.store(to.at((r, c)), result);
         }
     }
     out
@@ -76,13 +79,16 @@ pub fn select<T: Float>(nc: Nc, condition: Hbm<u8>, x: Hbm<T>, y: Hbm<T>, cfg: S
     shape_is(nc, Some(y), &[rows, columns]);
     shape_is(nc, Some(condition), &[rows, columns]);
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (condition, x, y, to, rows) =
+        (mine.of(condition, 0), mine.of(x, 0), mine.of(y, 0), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         for c in nc.tiles(columns, cfg.columns) {
             let predicate = nc.load(condition.at((r, c)));
             // What is loaded for `y` is where the result grows.
             let result = nc.load(y.at((r, c)));
             nc.tensor_copy_predicated(result, nc.load(x.at((r, c))), predicate);
-            nc.store(out.at((r, c)), result);
+            nc.store(to.at((r, c)), result);
         }
     }
     out
@@ -107,12 +113,14 @@ pub fn clamp<T: Float>(nc: Nc, x: Hbm<T>, cfg: ClampConfig) -> Hbm<T> {
     let (low, high) = (cfg.low.unwrap_or(f32::NEG_INFINITY), cfg.high.unwrap_or(f32::INFINITY));
     ensure!(nc, low <= high, "the lower limit is above the upper one");
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, to, rows) = (mine.of(x, 0), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         for c in nc.tiles(columns, cfg.columns) {
             let tile = nc.load(x.at((r, c)));
             let result = nc.sbuf::<T>([r.len(), c.len()]);
             nc.tensor_scalar(result, tile, Alu::Maximum, low).then(Alu::Minimum, high);
-            nc.store(out.at((r, c)), result);
+            nc.store(to.at((r, c)), result);
         }
     }
     out

@@ -1,5 +1,6 @@
 //! Rows of a table by their numbers.
 
+use crate::share::Share;
 use nki::ir::op::OobMode;
 use nki::prelude::*;
 
@@ -24,7 +25,9 @@ pub fn embedding<T: Float>(nc: Nc, table: Hbm<T>, ids: Hbm<i32>, cfg: EmbeddingC
     let [tokens] = ids.dims();
     ensure!(nc, vocabulary > 0 && hidden > 0, "the table has no rows to choose from");
     let out = nc.hbm([tokens, hidden]);
-    let ids = ids.reshape([tokens, 1]);
+    let mine = Share::new(nc, tokens, 128);
+    let (to, tokens) = (mine.of(out, 0), mine.len());
+    let ids = mine.of(ids, 0).reshape([tokens, 1]);
     for t in nc.tiles(tokens, 128) {
         let chosen = nc.load(ids.at((t, ..)));
         for c in nc.tiles(hidden, cfg.columns) {
@@ -34,7 +37,7 @@ pub fn embedding<T: Float>(nc: Nc, table: Hbm<T>, ids: Hbm<i32>, cfg: EmbeddingC
                 nc.memset(rows, 0.0);
             }
             nc.dma_copy(rows, table.vector_select(chosen).at((.., c))).oob_mode(mode);
-            nc.store(out.at((t, c)), rows);
+            nc.store(to.at((t, c)), rows);
         }
     }
     out

@@ -1,5 +1,6 @@
 //! New keys and values into their caches, in place.
 
+use crate::share::Share;
 use nki::ir::op::OobMode;
 use nki::prelude::*;
 use nki::space::OnChip;
@@ -29,7 +30,9 @@ pub fn kv_update<T: Float>(
 ) {
     let sizes = Sizes::new(nc, k_cache, v_cache, k, v, positions);
     let at = first_slots(nc, positions, cfg.skip);
-    for b in nc.range(sizes.batch) {
+    let mine = Share::new(nc, sizes.batch, 1);
+    for b in nc.range(mine.len()) {
+        let b = b + mine.range().start;
         let at = at.at((.., b..b + 1));
         values(nc, v_cache.at((b, .., .., ..)), v.at((b, .., .., ..)), at, &cfg);
         let (k, columns) = (k.at((b, .., .., ..)), k_cache.at((b, .., .., ds(at, sizes.tokens))));
@@ -70,7 +73,9 @@ pub fn kv_update_fp8<T: Float>(
     // Elements of keys are written one by one, which HBM does with all engines: what is rounded goes there first.
     let v = rounded(nc, v, v_inverse);
     let rounded_k = (sizes.tokens == 1).then(|| rounded(nc, k, k_inverse));
-    for b in nc.range(sizes.batch) {
+    let mine = Share::new(nc, sizes.batch, 1);
+    for b in nc.range(mine.len()) {
+        let b = b + mine.range().start;
         let at = at.at((.., b..b + 1));
         values(nc, v_cache.at((b, .., .., ..)), v.at((b, .., .., ..)), at, &cfg);
         let columns = k_cache.at((b, .., .., ds(at, sizes.tokens)));

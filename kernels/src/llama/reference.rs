@@ -2,9 +2,10 @@
 
 use super::config::LlamaConfig;
 use super::weights::{LayerWeights, Weights};
+use crate::activation::Function;
 use crate::attention::reference::{Shape, attention};
 use crate::lm_head::reference::lm_head;
-use crate::mlp::reference::{Activation, Layer as Mlp, Projection, UNLIMITED, mlp};
+use crate::mlp::reference::{Layer as Mlp, Projection, UNLIMITED, mlp};
 use crate::qkv::reference::{Layer as Qkv, qkv};
 use crate::rmsnorm::reference::rmsnorm;
 use crate::rope::Pairs;
@@ -64,7 +65,7 @@ pub fn layer(c: &LlamaConfig, w: &LayerWeights, x: &[f64]) -> Vec<f64> {
         gate: Some(project(&gate, c.hidden, c.inner)),
         up: project(&up, c.hidden, c.inner),
         down: project(&down, c.inner, c.hidden),
-        activation: Activation::Silu,
+        activation: Function::Silu,
         gate_limits: UNLIMITED,
         up_limits: UNLIMITED,
         up_offset: 0.0,

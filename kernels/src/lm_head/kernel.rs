@@ -1,6 +1,7 @@
 //! From hidden states to logits.
 
 use crate::qkv::normed::{Input, few, many};
+use crate::share::Share;
 use crate::strip::{product, strip};
 use nki::prelude::*;
 use std::ops::Range;
@@ -31,6 +32,8 @@ pub fn lm_head<T: Float>(
     let n_gains = gamma.map_or(hidden, |g| g.elements());
     ensure!(nc, n_gains == hidden, "one gain for each element");
     let out = nc.hbm([tokens, vocabulary]);
+    let mine = Share::new(nc, vocabulary, 512);
+    let (weight, to, vocabulary) = (mine.of(weight, 1), mine.of(out, 1), mine.len());
     let input = Input::new(x, gamma, cfg.eps);
     if tokens <= 128 && hidden % 128 == 0 {
         if tokens > 0 {
@@ -38,7 +41,7 @@ pub fn lm_head<T: Float>(
             let per_lane = hidden / 128;
             let weight = weight.split(0, &[128, per_lane]);
             for c in nc.tiles(vocabulary, COLUMNS) {
-                streamed(nc, out.at((.., c)), x_t, weight.at((.., .., c)));
+                streamed(nc, to.at((.., c)), x_t, weight.at((.., .., c)));
             }
         }
         return out;
@@ -49,7 +52,7 @@ pub fn lm_head<T: Float>(
             let columns = strip(nc, weight.at((.., c)));
             for s in nc.tiles(t, 128) {
                 let logits = product(nc, x_t.at((.., .., s.local())), columns, hidden);
-                nc.store(out.at((s, c)), logits.copy());
+                nc.store(to.at((s, c)), logits.copy());
             }
         }
     }

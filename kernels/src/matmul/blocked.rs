@@ -1,5 +1,6 @@
 //! The matrix product in blocks over all three dimensions.
 
+use super::kernel::shares;
 use crate::strip::{product, strip};
 use nki::prelude::*;
 
@@ -27,9 +28,12 @@ pub fn matmul_blocked<T: Float>(nc: Nc, lhs_t: Hbm<T>, rhs: Hbm<T>, cfg: Blocked
     ensure!(nc, cfg.block_m > 0 && cfg.block_n > 0 && cfg.block_k != Some(0));
     let block_k = 128 * cfg.block_k.unwrap_or(16 / size_of::<T>());
     let out = nc.hbm([m, n]);
+    let (of_m, of_n) = shares(nc, m, n);
+    let (lhs_t, rhs, to) = (of_m.of(lhs_t, 1), of_n.of(rhs, 1), of_n.of(of_m.of(out, 0), 1));
+    let (m, n) = (of_m.len(), of_n.len());
     for nb in nc.tiles(n, 512 * cfg.block_n) {
         for mb in nc.tiles(m, 128 * cfg.block_m) {
-            let (left, right, result) = (lhs_t.at((.., mb)), rhs.at((.., nb)), out.at((mb, nb)));
+            let (left, right, result) = (lhs_t.at((.., mb)), rhs.at((.., nb)), to.at((mb, nb)));
             if k <= block_k {
                 one_block(nc, result, left, right);
             } else {

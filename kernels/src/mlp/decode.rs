@@ -2,6 +2,7 @@
 
 use super::kernel::Layer;
 use crate::projection::kernel::settle;
+use crate::share::Share;
 use crate::strip::multiply;
 use nki::prelude::*;
 
@@ -13,12 +14,34 @@ fn block_columns(tokens: usize) -> usize {
     128 * (2 * BANK / tokens.next_power_of_two()).clamp(1, 16)
 }
 
-/// The inner activations with `inner` on partitions, `[128, ⌈inner / 128⌉, tokens]`: the weights are the stationary operand, 128 of their
-/// columns at a time, and the tokens the moving one.
+/// The inner activations with `inner` on partitions, `[128, ⌈inner / 128⌉, tokens]`. Of two programs each makes half of them, and sends it
+/// to the other.
 #[nki::kernel]
-pub(super) fn activations<T: Float, W: Elem>(nc: Nc, x_t: Tile<T>, layer: &Layer<T, W>) -> Tile<T> {
+pub(super) fn inner<T: Float, W: Elem>(nc: Nc, x_t: Tile<T>, layer: &Layer<T, W>) -> Tile<T> {
     let ([_, inner], tokens) = (layer.w_up.dims(), x_t.dim(2));
-    let a_t = nc.sbuf::<T>([inner.min(128), inner.div_ceil(128), tokens]);
+    let (rows, me) = (inner.div_ceil(128), nc.program_id(0));
+    if nc.num_programs() == 1 || rows < 2 {
+        let a_t = nc.sbuf::<T>([inner.min(128), rows, tokens]);
+        activations(nc, a_t, x_t, layer);
+        return a_t;
+    }
+    // What is exchanged is as long on both sides: behind the last activations are zeros.
+    let half = rows.div_ceil(2);
+    let a_t = nc.sbuf::<T>([128, 2 * half, tokens]);
+    if me == 1 && 2 * half * 128 > inner {
+        nc.memset(a_t.at((.., inner / 128.., ..)), 0.0);
+    }
+    let halves = [0, 1].map(|p| a_t.at((.., p * half..(p + 1) * half, ..)));
+    activations(nc, halves[me], x_t, &layer.inner(&Share::new(nc, inner, 128)));
+    nc.sendrecv(halves[1 - me], halves[me], 1 - me, 1 - me);
+    a_t
+}
+
+/// `a_t[i % 128, i / 128, ..]` becomes inner activation `i`: the weights are the stationary operand, 128 of their columns at a time, and the
+/// tokens the moving one.
+#[nki::kernel]
+fn activations<T: Float, W: Elem>(nc: Nc, a_t: Tile<T>, x_t: Tile<T>, layer: &Layer<T, W>) {
+    let ([_, inner], tokens) = (layer.w_up.dims(), x_t.dim(2));
     let [gate_bias, up_bias] = layer.inner_biases(nc);
     let columns = block_columns(tokens);
     for block in nc.tiles(inner, columns) {
@@ -32,7 +55,6 @@ pub(super) fn activations<T: Float, W: Elem>(nc: Nc, x_t: Tile<T>, layer: &Layer
             layer.gated(nc, a, gate.map(of), of(up), [bias(gate_bias), bias(up_bias)]);
         }
     }
-    a_t
 }
 
 /// `Σ_k weight[k, c] · x_t[k, t]` with the columns of the weight on partitions: column `c` on partition `c % 128`, in row `c / 128`, and in

@@ -3,35 +3,12 @@
 use super::decode;
 use super::plan::Plan;
 use super::prefill::{self, Prologue};
+use crate::activation::Function;
 use crate::norm::{Norm, NormConfig};
+use crate::share::Share;
 use nki::prelude::*;
 use nki::space::OnChip;
 use nki::{Tensor, f8e4m3};
-
-/// The function between the projections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
-pub enum Activation {
-    Relu,
-    /// With the error function.
-    Gelu,
-    /// With the hyperbolic tangent.
-    GeluTanh,
-    Silu,
-    /// `x · σ(1.702x)`.
-    Swish,
-}
-
-impl Activation {
-    fn function(self) -> Act {
-        match self {
-            Activation::Relu => Act::Relu,
-            Activation::Gelu => Act::Gelu,
-            Activation::GeluTanh => Act::GeluApprxTanh,
-            Activation::Silu => Act::Silu,
-            Activation::Swish => Act::GeluApprxSigmoid,
-        }
-    }
-}
 
 /// How `mlp` walks through the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, KernelConfig)]
@@ -48,8 +25,8 @@ pub enum Mode {
 #[derive(Clone, Debug, KernelConfig)]
 pub struct MlpConfig {
     /// The function of the gate, or of the up projection where there is no gate.
-    #[config(default = Activation::Silu)]
-    pub activation: Activation,
+    #[config(default = Function::Silu)]
+    pub activation: Function,
     /// Limits of the gate projection after its bias.
     #[config(default = None)]
     pub gate_low: Option<f32>,
@@ -188,6 +165,28 @@ impl<T: Float, W: Elem> Layer<T, W> {
     pub fn inner_biases(&self, nc: Nc) -> [Option<Tile<f32>>; 2] {
         [self.b_gate, self.b_up].map(|b| b.map(|b| crate::norm::columns(nc, b)))
     }
+    /// Those of some of the inner activations.
+    #[track_caller]
+    pub fn inner(&self, part: &Share) -> Layer<T, W> {
+        Layer {
+            w_gate: self.w_gate.map(|w| part.of(w, 1)),
+            w_up: part.of(self.w_up, 1),
+            b_gate: self.b_gate.map(|b| part.of(b, 0)),
+            b_up: self.b_up.map(|b| part.of(b, 0)),
+            cfg: self.cfg.clone(),
+            ..*self
+        }
+    }
+    /// Those of some of the results.
+    #[track_caller]
+    pub fn results(&self, part: &Share) -> Layer<T, W> {
+        Layer {
+            w_down: part.of(self.w_down, 1),
+            b_down: self.b_down.map(|b| part.of(b, 0)),
+            cfg: self.cfg.clone(),
+            ..*self
+        }
+    }
     /// The scale of `w_down` for `tokens` tokens.
     pub fn down_scale(&self, tokens: usize) -> Option<Tile<f32>> {
         self.scales.map(|[_, _, down]| down.at((0..tokens, ..)))
@@ -226,10 +225,13 @@ fn feed_forward<T: Float, W: Elem>(nc: Nc, prologue: &Prologue<T>, out: Hbm<T>, 
     }
     if layer.cfg.mode == Mode::Decode || (layer.cfg.mode == Mode::Auto && tokens <= 96 && fits) {
         let x_t = prefill::transposed(nc, prologue);
-        let a_t = decode::activations(nc, x_t, layer);
-        decode::down(nc, a_t, out, layer);
+        let a_t = decode::inner(nc, x_t, layer);
+        let mine = Share::new(nc, hidden, 512);
+        decode::down(nc, a_t, mine.of(out, 1), &layer.results(&mine));
         return;
     }
+    let mine = Share::new(nc, tokens, 128);
+    let (prologue, out, tokens) = (prologue.part(&mine), mine.of(out, 0), mine.len());
     let Some(plan) = Plan::new(tokens, hidden, inner, size_of::<T>()) else {
         nc.fail(format!("hidden {hidden} and inner {inner} are too wide for SBUF"));
     };
@@ -266,7 +268,7 @@ fn gated<T: Float, M: OnChip>(
     [gate_bias, up_bias]: [Option<Tile<f32>>; 2],
     cfg: &MlpConfig,
 ) {
-    let function = cfg.activation.function();
+    let function = cfg.activation.of_the_scalar_engine();
     let up_limits = Limits(cfg.up_low, cfg.up_high);
     let Some(gate) = gate else { return activate(nc, dst, function, up, up_bias, up_limits) };
     let acted = nc.sbuf::<f32>(dst.shape());

@@ -4,6 +4,7 @@ use super::kernel::Layer;
 use super::plan::Plan;
 use crate::norm::{NormConfig, columns, standardised};
 use crate::projection::kernel::settle;
+use crate::share::Share;
 use crate::strip::{multiply, product, strip};
 use nki::prelude::*;
 
@@ -78,11 +79,18 @@ impl<T: Float> Prologue<T> {
     }
     /// The same for the tokens `t`.
     pub fn of(&self, t: Block) -> Prologue<T> {
-        let part = |m: Hbm<T>| m.at((t, ..));
+        self.map(|m| m.at((t, ..)))
+    }
+    /// The same for a program's tokens.
+    #[track_caller]
+    pub fn part(&self, mine: &Share) -> Prologue<T> {
+        self.map(|m| mine.of(m, 0))
+    }
+    fn map(&self, part: impl Fn(Hbm<T>) -> Hbm<T>) -> Prologue<T> {
         Prologue {
             x: part(self.x),
-            residual: self.residual.map(part),
-            sum: self.sum.map(part),
+            residual: self.residual.map(&part),
+            sum: self.sum.map(&part),
             norm: self.norm.clone(),
             ..*self
         }

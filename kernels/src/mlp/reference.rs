@@ -1,34 +1,8 @@
 //! The feed-forward layer in `f64` (kernels.md 2.7 and appendix A.1).
 
+use crate::activation::Function;
 use crate::matmul::reference::matmul;
 use crate::norm::Norm;
-use std::f64::consts::{PI, SQRT_2};
-
-/// The activation between the two projections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    Relu,
-    /// With the error function.
-    Gelu,
-    /// With the hyperbolic tangent.
-    GeluTanh,
-    Silu,
-    /// `x · σ(1.702x)`.
-    Swish,
-}
-
-impl Activation {
-    /// The function.
-    pub fn apply(self, x: f64) -> f64 {
-        match self {
-            Activation::Relu => x.max(0.0),
-            Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x / SQRT_2)),
-            Activation::GeluTanh => 0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
-            Activation::Silu => x / (1.0 + (-x).exp()),
-            Activation::Swish => x / (1.0 + (-1.702 * x).exp()),
-        }
-    }
-}
 
 /// A weight `[rows, columns]` and its optional bias `[columns]`.
 #[derive(Clone, Copy)]
@@ -59,7 +33,8 @@ pub struct Layer<'a> {
     pub gate: Option<Projection<'a>>,
     pub up: Projection<'a>,
     pub down: Projection<'a>,
-    pub activation: Activation,
+    /// The function between the projections.
+    pub activation: Function,
     /// Limits of gate and up, after their biases.
     pub gate_limits: [f64; 2],
     pub up_limits: [f64; 2],
@@ -142,7 +117,7 @@ mod tests {
     /// A layer without gate and limits whose projections are all `up`.
     fn free(up: Projection) -> Layer {
         let (gate_limits, up_limits, up_offset) = (UNLIMITED, UNLIMITED, 0.0);
-        let activation = Activation::Relu;
+        let activation = Function::Relu;
         Layer { gate: None, up, down: up, activation, gate_limits, up_limits, up_offset }
     }
 
@@ -183,23 +158,11 @@ mod tests {
         let down = projection(&[2.0, -4.0], Some(&[0.0, 1.0]), 1, 2);
         let g: f64 = 2.0 * 0.5 - 1.5 + 0.25;
         let a = g / (1.0 + (-g).exp()) * (2.0 * 3.0 - 1.0);
-        let swiglu = Layer { gate: Some(gate), up, down, activation: Activation::Silu, ..free(up) };
+        let swiglu = Layer { gate: Some(gate), up, down, activation: Function::Silu, ..free(up) };
         assert_eq!(mlp(&swiglu, &x, 1), [2.0 * a, -4.0 * a + 1.0]);
-        let plain = Layer { gate: None, activation: Activation::Relu, ..swiglu };
+        let plain = Layer { gate: None, activation: Function::Relu, ..swiglu };
         assert_eq!(mlp(&plain, &x, 1), [10.0, -19.0]);
         assert_eq!(down_norm(&plain, &x, 1), 20.0);
-    }
-
-    #[test]
-    fn activations_have_their_known_values() {
-        assert_eq!(Activation::Relu.apply(-3.0), 0.0);
-        assert_eq!(Activation::Silu.apply(0.0), 0.0);
-        // Φ(1) = 0.8413447460685429
-        assert!((Activation::Gelu.apply(1.0) - 0.8413447460685429).abs() < 1e-15);
-        assert!((Activation::GeluTanh.apply(0.7) - Activation::Gelu.apply(0.7)).abs() < 1e-3);
-        // σ(1) = 0.7310585786300049.
-        assert!((Activation::Swish.apply(1.0 / 1.702) * 1.702 - 0.7310585786300049).abs() < 1e-15);
-        assert!((Activation::Gelu.apply(-1.0) + 1.0 - 0.8413447460685429).abs() < 1e-15);
     }
 
     #[test]

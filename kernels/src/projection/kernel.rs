@@ -1,6 +1,7 @@
 //! A linear layer: product with a weight, bias, residual.
 
 use crate::kv_update::quantise;
+use crate::share::Share;
 use crate::strip::{product, strip, transposed};
 use nki::f8e4m3;
 use nki::prelude::*;
@@ -92,6 +93,16 @@ fn project<T: Float, X: Elem, W: Elem>(
     ensure!(nc, bias.is_none_or(|b| b.shape() == [columns]));
     ensure!(nc, residual.is_none_or(|r| r.shape() == [tokens, columns]));
     let out = nc.hbm([tokens, columns]);
+    // Tokens that fill the tensor engine, or else columns: few tokens take the time that the weight does.
+    let (of_tokens, of_columns) = match tokens {
+        ..=128 => (Share::whole(tokens), Share::new(nc, columns, cfg.columns)),
+        _ => (Share::new(nc, tokens, 128), Share::whole(columns)),
+    };
+    let both = |m: Hbm<T>| of_columns.of(of_tokens.of(m, 0), 1);
+    let (to, residual) = (both(out), residual.map(both));
+    let (x, weight) = (of_tokens.of(x, 0), of_columns.of(weight, 1));
+    let bias = bias.map(|b| of_columns.of(b, 0));
+    let (tokens, columns) = (of_tokens.len(), of_columns.len());
     for t in nc.tiles(tokens, cfg.tokens) {
         let x_t = of(transposed(nc, x.at((t, ..))));
         for c in nc.tiles(columns, cfg.columns) {
@@ -104,7 +115,7 @@ fn project<T: Float, X: Elem, W: Elem>(
                 let part = |rows: Tile<T>| rows.at((0..s.len(), ..));
                 let result = nc.sbuf::<T>([s.len(), c.len()]);
                 settle(nc, result, y, scale.map(|x| x.at((0..s.len(), ..))), [residual, bias.map(part)]);
-                nc.store(out.at((s, c)), result);
+                nc.store(to.at((s, c)), result);
             }
         }
     }

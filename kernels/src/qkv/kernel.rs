@@ -80,7 +80,8 @@ pub fn qkv<T: Float>(
     cfg: QkvConfig,
 ) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
     let input = input(nc, x, [None; 2], [gamma, None], &cfg);
-    let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let all =
+        Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], all_keys: false, cfg };
     projected(nc, &input, &all)
 }
 
@@ -104,7 +105,16 @@ pub fn qkv_fp8<T: Float>(
 ) -> (Hbm<T>, Hbm<T>, Hbm<T>) {
     ensure!(nc, scales.shape() == [3], "a scale each for queries, keys and values");
     let input = input(nc, x, [None; 2], [gamma, None], &cfg);
-    let all = Projection { weight, scales: Some(scales), bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let all = Projection {
+        weight,
+        scales: Some(scales),
+        bias,
+        cos,
+        sin,
+        gains: [q_gain, k_gain],
+        all_keys: false,
+        cfg,
+    };
     projected(nc, &input, &all)
 }
 
@@ -129,7 +139,8 @@ pub fn qkv_block<T: Float>(
     cfg: QkvConfig,
 ) -> (Hbm<T>, Hbm<T>, Hbm<T>, Option<Hbm<T>>) {
     let input = input(nc, x, [mlp_prev, attn_prev], [gamma, beta], &cfg);
-    let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let all =
+        Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], all_keys: false, cfg };
     let (q, k, v) = projected(nc, &input, &all);
     (q, k, v, input.sum)
 }
@@ -164,7 +175,8 @@ pub fn qkv_update<T: Float>(
     ensure!(nc, batch > 0 && tokens % batch == 0, "every sequence has as many of the {tokens} tokens");
     let input = input(nc, x, [mlp_prev, attn_prev], [gamma, beta], &cfg);
     let kv_heads = cfg.kv_heads;
-    let all = Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], cfg };
+    let all =
+        Projection { weight, scales: None, bias, cos, sin, gains: [q_gain, k_gain], all_keys: true, cfg };
     let [q, _, _] = results(nc, x, &all);
     let [k, v] = [(); 2].map(|()| nc.hbm([tokens, kv_heads, d]));
     project(nc, &input, &all, [q.1, k, v]);

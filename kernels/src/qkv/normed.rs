@@ -1,6 +1,7 @@
 //! Tokens, normalised, with the hidden axis on partitions: what a projection contracts.
 
 use crate::norm::{Norm, moments};
+use crate::share::Share;
 use nki::prelude::*;
 
 /// Tokens, `[tokens, hidden]`, and what is done to them first.
@@ -30,11 +31,19 @@ impl<T: Float> Input<T> {
     /// Some of the tokens.
     #[track_caller]
     pub fn of(&self, t: Block) -> Input<T> {
-        let part = |m: Hbm<T>| m.at((t, ..));
+        self.map(|m| m.at((t, ..)))
+    }
+    /// A program's tokens.
+    #[track_caller]
+    pub fn part(&self, mine: &Share) -> Input<T> {
+        self.map(|m| mine.of(m, 0))
+    }
+    #[track_caller]
+    fn map(&self, part: impl Fn(Hbm<T>) -> Hbm<T>) -> Input<T> {
         Input {
             x: part(self.x),
-            residuals: self.residuals.map(|r| r.map(part)),
-            sum: self.sum.map(part),
+            residuals: self.residuals.map(|r| r.map(&part)),
+            sum: self.sum.map(&part),
             ..*self
         }
     }

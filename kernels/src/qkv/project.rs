@@ -3,6 +3,7 @@
 use super::kernel::QkvConfig;
 use super::normed::{Input, few, many};
 use crate::rope::Pairs;
+use crate::share::Share;
 use crate::strip::{multiply, product, strip};
 use nki::Tensor;
 use nki::prelude::*;
@@ -20,6 +21,8 @@ pub(super) struct Projection<T: Float, W: Elem> {
     pub sin: Option<Hbm<f32>>,
     /// Of the norms of queries and keys.
     pub gains: [Option<Hbm<T>>; 2],
+    /// Of two programs each needs all keys and values.
+    pub all_keys: bool,
     pub cfg: QkvConfig,
 }
 
@@ -71,11 +74,16 @@ pub(super) fn project<T: Float, W: Elem>(
         let scale = scales.map(|s| s.at((0..rows, parts[p].scale..parts[p].scale + 1)));
         After { scale, bias, gain: gains[p], eps: cfg.eps, pairs: cfg.pairs }
     };
+    // The heads that are this program's.
+    let heads_of = |part: &Part<T>| match all.all_keys && part.first >= heads {
+        true => 0..part.heads,
+        false => Share::new(nc, part.heads, 1).range(),
+    };
     if tokens <= 128 && hidden % 128 == 0 {
         let angles = cos.zip(sin).map(|(cos, sin)| (nc.load(cos), nc.load(sin)));
         let x_t = few(nc, input);
         for (p, part) in parts.iter().enumerate() {
-            for group in chunks(part.heads, (4 * (512 / d)).max(1)) {
+            for group in chunks(heads_of(part), (4 * (512 / d)).max(1)) {
                 let heads = part.first + group.start..part.first + group.end;
                 let sums = streamed(nc, x_t, weight.at((.., heads, ..)));
                 let mut first = group.start;
@@ -90,10 +98,13 @@ pub(super) fn project<T: Float, W: Elem>(
         }
         return;
     }
-    for t in nc.tiles(tokens, if hidden * size_of::<T>() <= 8192 { 512 } else { 256 }) {
+    let mine = if all.all_keys { Share::whole(tokens) } else { Share::new(nc, tokens, 128) };
+    let (input, cos, sin) = (input.part(&mine), cos.map(|t| mine.of(t, 0)), sin.map(|t| mine.of(t, 0)));
+    let outs = parts.each_ref().map(|p| mine.of(p.out, 0));
+    for t in nc.tiles(mine.len(), if hidden * size_of::<T>() <= 8192 { 512 } else { 256 }) {
         let x_t = many(nc, &input.of(t));
         for (p, part) in parts.iter().enumerate() {
-            for group in chunks(part.heads, 512 / d) {
+            for group in chunks(if all.all_keys { heads_of(part) } else { 0..part.heads }, 512 / d) {
                 let heads = part.first + group.start..part.first + group.end;
                 let columns = strip(nc, weight.at((.., heads, ..)).merge(1, 3));
                 let after = after(p, &group, t.len().min(128));
@@ -102,7 +113,7 @@ pub(super) fn project<T: Float, W: Elem>(
                     let tables = cos.zip(sin).filter(|_| part.rotated);
                     let rotation =
                         tables.map(|(cos, sin)| (nc.load(cos.at((s, ..))), nc.load(sin.at((s, ..)))));
-                    finish(nc, part.out.at((s, group.clone(), ..)), y, &after, rotation);
+                    finish(nc, outs[p].at((s, group.clone(), ..)), y, &after, rotation);
                 }
             }
         }
@@ -121,9 +132,9 @@ struct Part<T: Float> {
     rotated: bool,
 }
 
-/// `0..n` in runs of at most `size`.
-fn chunks(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(size).map(move |at| at..(at + size).min(n))
+/// A range in runs of at most `size`.
+fn chunks(all: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    all.clone().step_by(size).map(move |at| at..(at + size).min(all.end))
 }
 
 /// Rows of the weight, of each partition, that are loaded together.
@@ -136,9 +147,9 @@ fn streamed<T: Float, W: Elem>(nc: Nc, x_t: Tile<T>, weight: Hbm<W>) -> Vec<Acc>
     let [lanes, per_lane, tokens] = x_t.dims();
     let [_, heads, d] = weight.dims();
     let weight = weight.merge(1, 3).split(0, &[lanes, per_lane]);
-    let banks: Vec<Range<usize>> = chunks(heads * d, 512 / d * d).collect();
+    let banks: Vec<Range<usize>> = chunks(0..heads * d, 512 / d * d).collect();
     let sums: Vec<Acc> = banks.iter().map(|b| nc.psum([tokens, b.len()])).collect();
-    for rows in chunks(per_lane, ROWS) {
+    for rows in chunks(0..per_lane, ROWS) {
         let piece = nc.load(weight.at((.., rows.clone(), ..)));
         for j in rows.clone() {
             for (bank, sum) in banks.iter().zip(&sums) {

@@ -1,6 +1,7 @@
 //! Root-mean-square normalisation over rows.
 
 use crate::norm::inverse_root;
+use crate::share::Share;
 use nki::prelude::*;
 
 /// Numbers that `rmsnorm` needs.
@@ -33,13 +34,15 @@ pub fn rmsnorm<T: Float>(nc: Nc, x: Hbm<T>, gamma: Hbm<T>, cfg: RmsNormConfig) -
     let width = cfg.width(columns);
     ensure!(nc, (1..=columns).contains(&width), "the columns that count are some of the columns");
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, to, rows) = (mine.of(x, 0), mine.of(out, 0), mine.len());
     let gamma = gamma.reshape([1, columns]).broadcast(0, rows.min(128));
     if columns <= cfg.columns {
         let gains = nc.load(gamma);
         for r in nc.tiles(rows, 128) {
             let tile = nc.load(x.at((r, ..)));
             let scale = inverse_root(nc, sum_of_squares(nc, tile), width, cfg.eps);
-            nc.store(out.at((r, ..)), scaled(nc, tile, scale, gains.at((0..r.len(), ..))));
+            nc.store(to.at((r, ..)), scaled(nc, tile, scale, gains.at((0..r.len(), ..))));
         }
         return out;
     }
@@ -54,7 +57,7 @@ pub fn rmsnorm<T: Float>(nc: Nc, x: Hbm<T>, gamma: Hbm<T>, cfg: RmsNormConfig) -
         for c in nc.tiles(columns, cfg.columns) {
             let tile = nc.load(x.at((r, c)));
             let gains = nc.load(gamma.at((0..r.len(), c)));
-            nc.store(out.at((r, c)), scaled(nc, tile, scale, gains));
+            nc.store(to.at((r, c)), scaled(nc, tile, scale, gains));
         }
     }
     out

@@ -1,5 +1,6 @@
 //! Rotary position embedding.
 
+use crate::share::Share;
 use nki::prelude::*;
 use nki::space::Memory;
 use nki::{Elem, Tensor};
@@ -52,12 +53,15 @@ pub fn rope<T: Float>(nc: Nc, x: Hbm<T>, cos: Hbm<T>, sin: Hbm<T>, cfg: RopeConf
     ensure!(nc, d % 2 == 0, "{d} elements do not form pairs");
     ensure!(nc, angles == ([length, d / 2], [length, d / 2]));
     let out = nc.hbm([heads, length, d]);
+    let mine = Share::new(nc, length, 512);
+    let (x, to, length) = (mine.of(x, 1), mine.of(out, 1), mine.len());
+    let (cos, sin) = (mine.of(cos, 0), mine.of(sin, 0));
     for run in runs(length, d) {
         let table = |t: Hbm<T>| nc.load(run.split(t.at((run.positions(), ..)), 0));
         let (cos, sin) = (table(cos), table(sin));
         let angles = Angles { cos: [cos, cos], sin: [sin, sin] };
         let part = |x: Hbm<T>| x.at((.., run.positions(), ..));
-        rotate(nc, part(x), part(out), &angles, &run, cfg.pairs, cfg.signs());
+        rotate(nc, part(x), part(to), &angles, &run, cfg.pairs, cfg.signs());
     }
     out
 }

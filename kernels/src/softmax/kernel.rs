@@ -1,5 +1,6 @@
 //! Softmax over rows.
 
+use crate::share::Share;
 use nki::prelude::*;
 
 /// How `softmax` cuts its rows.
@@ -24,6 +25,8 @@ pub fn softmax<T: Float>(nc: Nc, x: Hbm<T>, cfg: SoftmaxConfig) -> Hbm<T> {
     ensure!(nc, columns > 0);
     ensure!(nc, cfg.scale > 0.0 && cfg.scale.is_finite(), "the largest stays the largest");
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, to, rows) = (mine.of(x, 0), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
         if columns <= cfg.columns {
             let tile = nc.load(x.at((r, ..)));
@@ -36,7 +39,7 @@ pub fn softmax<T: Float>(nc: Nc, x: Hbm<T>, cfg: SoftmaxConfig) -> Hbm<T> {
                 true => logarithms(nc, y, tile, neg_max, sum, cfg.scale),
                 false => drop(nc.tensor_scalar(y, e, Alu::Multiply, inverse(sum))),
             }
-            nc.store(out.at((r, ..)), y);
+            nc.store(to.at((r, ..)), y);
         } else {
             let (neg_max, sum) = running_max_and_sum(nc, x.at((r, ..)), &cfg);
             let scale = inverse(sum);
@@ -50,7 +53,7 @@ pub fn softmax<T: Float>(nc: Nc, x: Hbm<T>, cfg: SoftmaxConfig) -> Hbm<T> {
                     nc.activation(e, Act::Exp, tile).scale(cfg.scale).bias(neg_max);
                     nc.tensor_scalar(y, e, Alu::Multiply, scale);
                 }
-                nc.store(out.at((r, c)), y);
+                nc.store(to.at((r, c)), y);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Softmax of masked scores with an extra score per row.
 
 use super::kernel::{inverse, negated_max};
+use crate::share::Share;
 use nki::prelude::*;
 
 /// What `masked_softmax` computes.
@@ -32,6 +33,14 @@ pub fn masked_softmax<T: Float>(
     ensure!(nc, row_mask.is_none_or(|m| m.shape() == [columns]));
     ensure!(nc, sink.is_none_or(|s| s.shape() == [rows]));
     let out = nc.hbm([rows, columns]);
+    let mine = Share::new(nc, rows, 128);
+    let (x, mask, sink, to, rows) = (
+        mine.of(x, 0),
+        mask.map(|t| mine.of(t, 0)),
+        sink.map(|t| mine.of(t, 0)),
+        mine.of(out, 0),
+        mine.len(),
+    );
     let same = row_mask.map(|m| nc.load(m.reshape([1, columns]).broadcast(0, rows.min(128))));
     for r in nc.tiles(rows, 128) {
         let tile = nc.load(x.at((r, ..)));
@@ -54,7 +63,7 @@ pub fn masked_softmax<T: Float>(
         }
         let y = nc.sbuf::<T>([r.len(), columns]);
         nc.tensor_scalar(y, e, Alu::Multiply, inverse(sum));
-        nc.store(out.at((r, ..)), y);
+        nc.store(to.at((r, ..)), y);
     }
     out
 }
