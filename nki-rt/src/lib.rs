@@ -35,7 +35,7 @@ pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_sl
 pub use binary::{Binary, Input, Operand, binary, binary_in_place, binary_raw};
 pub use convert::{Format, convert, narrow, narrow_raw, widen, widen_raw};
 pub use element::Element;
-pub use gemm::{Destination, Epilogue, Gemm, Side, matmul_fast};
+pub use gemm::{Destination, Epilogue, Gemm, PackedLeft, PackedRight, Side, matmul_fast};
 pub use half::{bf16, f16};
 pub use matmul::{Combine, matmul, matmul_raw};
 pub use matrix::{MatMut, MatRef, StridedRef};

@@ -90,7 +90,7 @@ fn run_with(
 /// Repeats the check of a run until what its waits prove is settled. False: it does not settle.
 fn settle<'a>(
     flat: &'a Flat,
-    inputs: &[Tensor],
+    inputs: &'a [Tensor],
     options: &SimOptions,
     mut tracker: Tracker<'a>,
 ) -> Result<bool, Diagnostics> {

@@ -1,56 +1,75 @@
 //! Sums of products made later: an executor that owns its memories may keep what an accumulation adds until somebody looks at the
-//! result, and then make all of it at once, on several threads. The bits are those of one product after the other.
+//! result. Meanwhile other threads make the sums. The bits are those of one product after the other.
 
-use super::scratch::{Scratch, scratch};
-use super::{Arg, Call, Memory, Span, cast};
+mod crew;
+
+use super::{Arg, Call, Span};
 use crate::dtype::DType;
 use crate::kernel::Attr;
 use crate::op::{MatmulPerf, Op};
-use nki_rt::{Combine, MatMut, MatRef, Parallel, Threads, Tier};
+use crew::{Crew, Factors};
+use nki_rt::{AlignedBuf, Element, MatRef, PackedLeft, PackedRight, Tier};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Products of fewer multiplications are not worth keeping.
 const LEAST: usize = 1 << 18;
-/// Multiplications that are worth a second thread, which costs some 20 µs to start.
-const SHARED: usize = 1 << 22;
-/// Columns of a piece are a multiple of this, so that few are left over of a register tile.
-const COLUMNS: usize = 64;
-/// Numbers that are kept before sums are made anyway: 32 MiB.
-const MOST: usize = 8 << 20;
+/// Columns that are summed together: few enough that their sums stay in a second cache.
+const COLUMNS: usize = 256;
 /// Numbers of operands that are remembered: 64 MiB.
 const MOST_REMEMBERED: usize = 16 << 20;
 
-/// What one instruction adds.
-struct Factors {
-    k: usize,
-    /// `[k, m]` and `[k, n]`, row-major.
-    stationary: Arc<Scratch>,
-    moving: Arc<Scratch>,
-    add: bool,
-}
-
-/// An operand in float32, true for as long as nobody writes where it lies.
+/// An operand in float32, packed, true for as long as nobody writes where it lies.
 struct Remembered {
     span: Span,
     halves: usize,
-    numbers: Arc<Scratch>,
+    packed: Packed,
 }
 
-/// What is to be added to one tile, in the order of execution.
+#[derive(Clone)]
+pub(super) enum Packed {
+    Left(Arc<PackedLeft>),
+    Right(Arc<PackedRight>),
+}
+
+impl Packed {
+    /// Packs an operand in memory that was used before.
+    pub fn new<T: Element>(from: MatRef<T>, left: bool, buf: AlignedBuf) -> Packed {
+        match left {
+            true => Packed::Left(Arc::new(PackedLeft::in_buf(Tier::best(), from, buf))),
+            false => Packed::Right(Arc::new(PackedRight::in_buf(Tier::best(), from, buf))),
+        }
+    }
+
+    /// Its memory, unless somebody else still needs it.
+    fn into_buf(self) -> Option<AlignedBuf> {
+        match self {
+            Packed::Left(left) => Arc::into_inner(left).map(PackedLeft::into_buf),
+            Packed::Right(right) => Arc::into_inner(right).map(PackedRight::into_buf),
+        }
+    }
+    fn numbers(&self) -> usize {
+        let [k, len] = match self {
+            Packed::Left(left) => left.shape(),
+            Packed::Right(right) => right.shape(),
+        };
+        k * len
+    }
+}
+
+/// What is to be added to one tile.
 struct Group {
     dst: Span,
-    m: usize,
     n: usize,
-    factors: Vec<Factors>,
+    /// [`COLUMNS`] columns each.
+    pieces: Vec<usize>,
 }
 
-/// Products into tiles of one memory that have not been made.
+/// Products into tiles of one memory whose sums nobody has seen.
 pub struct Later {
     mem: u32,
-    threads: usize,
     groups: Vec<Group>,
-    kept: usize,
+    crew: Crew,
     /// The oldest first.
     operands: VecDeque<Remembered>,
     remembered: usize,
@@ -88,154 +107,135 @@ fn may_wait<'a>(call: &Call<'a>) -> Option<&'a Span> {
 impl Later {
     /// None yet, of tiles in memory `mem`; sums are made on up to `threads` threads.
     pub fn new(mem: u32, threads: usize) -> Later {
-        let (groups, operands) = (Vec::new(), VecDeque::new());
-        Later { mem, threads: threads.max(1), groups, kept: 0, operands, remembered: 0 }
+        Later { mem, groups: Vec::new(), crew: Crew::new(threads), operands: VecDeque::new(), remembered: 0 }
     }
 
-    /// An operand that was converted before.
-    pub(super) fn recall(&self, span: &Span, halves: usize) -> Option<Arc<Scratch>> {
-        let found = self.operands.iter().find(|r| r.halves == halves && r.span == *span);
-        found.map(|r| r.numbers.clone())
+    /// Whether the sum of `call` is one that is made later.
+    pub(super) fn takes(&self, call: &Call) -> bool {
+        may_wait(call).is_some_and(|dst| dst.mem == self.mem)
     }
 
-    /// Remembers an operand of `call` in float32, if the product is one that waits.
-    pub(super) fn remember(&mut self, call: &Call, span: &Span, halves: usize, numbers: &Arc<Scratch>) {
-        if may_wait(call).is_none() {
-            return;
-        }
-        self.remembered += numbers.len();
-        self.operands.push_back(Remembered { span: span.clone(), halves, numbers: numbers.clone() });
+    /// Whether [`Later::add`] needs what the destination of `call` holds.
+    pub(super) fn needs_old(&self, call: &Call) -> bool {
+        call.accumulate && may_wait(call).is_some_and(|dst| !self.holds(dst))
+    }
+
+    /// Whether what is kept for `dst` is all that happened to it since a matmul wrote there.
+    pub fn holds(&self, dst: &Span) -> bool {
+        self.groups.iter().any(|g| g.dst == *dst)
+    }
+
+    /// An operand that was packed before.
+    pub(super) fn recall(&self, span: &Span, halves: usize, left: bool) -> Option<Packed> {
+        let same = |r: &&Remembered| {
+            matches!(r.packed, Packed::Left(_)) == left && r.halves == halves && r.span == *span
+        };
+        self.operands.iter().find(same).map(|r| r.packed.clone())
+    }
+
+    /// Memory for an operand.
+    pub(super) fn buf(&mut self) -> AlignedBuf {
+        self.crew.buf()
+    }
+
+    /// Remembers an operand.
+    pub(super) fn remember(&mut self, span: &Span, halves: usize, packed: Packed) {
+        self.remembered += packed.numbers();
+        self.operands.push_back(Remembered { span: span.clone(), halves, packed });
         while self.remembered > MOST_REMEMBERED
             && let Some(oldest) = self.operands.pop_front()
         {
-            self.remembered -= oldest.numbers.len();
+            self.forget(oldest.packed);
+        }
+    }
+
+    fn forget(&mut self, packed: Packed) {
+        self.remembered -= packed.numbers();
+        if let Some(buf) = packed.into_buf() {
+            self.crew.recycle(buf);
         }
     }
 
     /// Has to be told of every write, but for those of products: forgets the operands that lay there.
     pub fn written(&mut self, span: &Span) {
-        let remembered = &mut self.remembered;
-        self.operands.retain(|r| {
-            let stays = r.span.mem != span.mem || !meet(&r.span, span);
-            *remembered -= if stays { 0 } else { r.numbers.len() };
-            stays
-        });
+        let mut i = 0;
+        while let Some(r) = self.operands.get(i) {
+            if r.span.mem != span.mem || !meet(&r.span, span) {
+                i += 1;
+            } else if let Some(r) = self.operands.remove(i) {
+                self.forget(r.packed);
+            }
+        }
     }
 
-    /// Whether sums have to be made before `call`: it looks at one of them, or writes over it.
-    pub fn blocks(&self, call: &Call) -> bool {
-        if self.groups.is_empty() {
+    /// Whether `call` looks at the sums of `group`, or writes over them.
+    fn looks_at(&self, call: &Call, group: &Group) -> bool {
+        if may_wait(call) == Some(&group.dst) {
             return false;
         }
-        let adds_to = may_wait(call);
         call.args.iter().any(|arg| match arg {
-            Arg::Span(span) if span.mem == self.mem => {
-                let same = |g: &Group| adds_to == Some(&g.dst);
-                self.groups.iter().any(|g| !same(g) && meet(&g.dst, span))
-            }
+            Arg::Span(span) => span.mem == self.mem && meet(&group.dst, span),
             Arg::Columns(_) | Arg::Rows(_) => true,
             _ => false,
         })
     }
 
-    /// Keeps the operands of `call`, or gives them back.
-    pub(super) fn keep(
+    /// Adds the product of `call`; `old` is what its destination holds, row-major, if that is needed.
+    pub(super) fn add(
         &mut self,
         call: &Call,
-        [k, m, n]: [usize; 3],
-        [stationary, moving]: [Arc<Scratch>; 2],
-    ) -> Option<[Arc<Scratch>; 2]> {
-        let Some(dst) = may_wait(call).filter(|dst| dst.mem == self.mem) else {
-            return Some([stationary, moving]);
-        };
+        left: Arc<PackedLeft>,
+        right: Arc<PackedRight>,
+        old: Option<&[f32]>,
+    ) {
+        let Some(dst) = may_wait(call) else { return };
+        let ([_, m], [_, n]) = (left.shape(), right.shape());
         let at = self.groups.iter().position(|g| g.dst == *dst).unwrap_or_else(|| {
-            self.groups.push(Group { dst: dst.clone(), m, n, factors: Vec::new() });
+            let pieces = (0..n).step_by(COLUMNS).map(|first| {
+                let columns = first..(first + COLUMNS).min(n);
+                let mut sums = self.crew.sums(m * columns.len());
+                if let Some(old) = old {
+                    let rows = sums.chunks_exact_mut(columns.len()).zip(old.chunks_exact(n));
+                    rows.for_each(|(to, from)| to.copy_from_slice(&from[columns.clone()]));
+                }
+                self.crew.piece(columns, sums)
+            });
+            let pieces = pieces.collect();
+            self.groups.push(Group { dst: dst.clone(), n, pieces });
             self.groups.len() - 1
         });
-        self.kept += k * (m + n);
-        self.groups[at].factors.push(Factors { k, stationary, moving, add: call.accumulate });
-        None
+        let factors = Factors { left, right, add: call.accumulate };
+        self.crew.add(&self.groups[at].pieces, &factors);
     }
 
-    /// So much is kept that sums should be made.
-    pub fn is_full(&self) -> bool {
-        self.kept > MOST
+    /// Makes the sums that `call` looks at, and leaves them in `bytes`, the contents of the memory.
+    pub fn settle_for(&mut self, call: &Call, bytes: &mut [u8]) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let (now, later) = std::mem::take(&mut self.groups).into_iter().partition(|g| self.looks_at(call, g));
+        self.groups = later;
+        self.finish(now, bytes);
     }
 
     /// Makes all sums.
-    pub fn settle(&mut self, mem: &mut dyn Memory) {
+    pub fn settle(&mut self, bytes: &mut [u8]) {
         let groups = std::mem::take(&mut self.groups);
-        self.kept = 0;
-        let size: usize = groups.iter().map(Group::size).sum();
-        let threads = if size < SHARED { 1 } else { self.threads };
-        // Several pieces a thread: another one starts late, and the first should not wait for it.
-        let each = (4 * threads).div_ceil(groups.len().max(1));
-        let mut pieces: Vec<Piece> = groups.iter().flat_map(|g| g.pieces(each)).collect();
-        let bytes = mem.bytes_mut(self.mem);
-        for piece in &mut pieces {
-            piece.exchange(bytes, false);
-        }
-        match threads {
-            1 => pieces.iter_mut().for_each(Piece::make),
-            n => {
-                let shared: Vec<Mutex<&mut Piece>> = pieces.iter_mut().map(Mutex::new).collect();
-                // Each piece is one task's own, so its lock is free and never poisoned before.
-                let make =
-                    |i: usize| shared[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner).make();
-                Threads(n).for_each(shared.len(), &make);
+        self.finish(groups, bytes);
+    }
+
+    fn finish(&mut self, groups: Vec<Group>, bytes: &mut [u8]) {
+        for group in groups {
+            for (i, piece) in group.pieces.iter().enumerate() {
+                let (dst, first) = (&group.dst, i * COLUMNS);
+                let width = COLUMNS.min(group.n - first);
+                self.crew.finish(*piece, |sums| {
+                    for (p, row) in sums.chunks_exact(width).enumerate() {
+                        let start = dst.base as usize + p * dst.part_stride as usize + 4 * first;
+                        bytes[start..start + 4 * width].copy_from_slice(nki_rt::as_bytes(row));
+                    }
+                });
             }
-        }
-        for piece in &mut pieces {
-            piece.exchange(bytes, true);
-        }
-    }
-}
-
-impl Group {
-    /// Multiplications.
-    fn size(&self) -> usize {
-        self.factors.iter().map(|f| f.k * self.m * self.n).sum()
-    }
-
-    /// Its sums in about `count` pieces of whole columns.
-    fn pieces(&self, count: usize) -> impl Iterator<Item = Piece<'_>> {
-        let width = self.n.div_ceil(count).next_multiple_of(COLUMNS);
-        (0..self.n).step_by(width).map(move |first| {
-            let columns = width.min(self.n - first);
-            Piece { group: self, first, columns, sums: scratch(self.m * columns) }
-        })
-    }
-}
-
-/// Some columns of a group, with their sums side by side: in the memory, rows lie so far apart that they share cache lines' places.
-struct Piece<'a> {
-    group: &'a Group,
-    first: usize,
-    columns: usize,
-    sums: Scratch,
-}
-
-impl Piece<'_> {
-    fn make(&mut self) {
-        let (m, n) = (self.group.m, self.group.n);
-        for f in &self.group.factors {
-            let combine = if f.add { Combine::Add } else { Combine::Overwrite };
-            let a = MatRef::dense(&f.stationary, f.k, m);
-            let b = MatRef::new(&f.moving[self.first..], f.k, self.columns, n);
-            let c = MatMut::dense(&mut self.sums, m, self.columns);
-            nki_rt::matmul(Tier::best(), a, b, c, combine);
-        }
-        cast::canonicalize(&mut self.sums);
-    }
-
-    /// Copies the sums into the memory, or what is there from it.
-    fn exchange(&mut self, bytes: &mut [u8], out: bool) {
-        let (dst, width) = (&self.group.dst, 4 * self.columns);
-        for (p, row) in self.sums.chunks_exact_mut(self.columns).enumerate() {
-            let start = dst.base as usize + p * dst.part_stride as usize + 4 * self.first;
-            let there = &mut bytes[start..start + width];
-            let row = nki_rt::as_bytes_mut(row);
-            if out { there.copy_from_slice(row) } else { row.copy_from_slice(there) }
         }
     }
 }

@@ -7,8 +7,8 @@ thread_local! {
     static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Rows kept for reuse; an instruction needs at most four, products that are made later two each.
-const MOST: usize = 64;
+/// Rows kept for reuse; an instruction needs at most four.
+const MOST: usize = 8;
 
 /// Numbers of any content, to be overwritten.
 pub(super) struct Scratch {

@@ -21,7 +21,7 @@ pub trait Memory {
 
 /// The elements of one operand. Element `f` of partition `p` (free dimensions in row-major order, last fastest) is at byte
 /// `base + p · part_stride + Σ index · stride`. HBM operands have one partition and all dimensions free.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
     pub mem: u32,
     pub base: u64,

@@ -147,15 +147,15 @@ impl<T: Element> Block<'_, T> {
 }
 
 /// One step of K for one part of the result.
-struct StepProduct<'a> {
+pub(super) struct StepProduct<'a> {
     /// Strips of the part's rows, one after the other.
-    left: *const f32,
+    pub(super) left: *const f32,
     /// Panels of the part's columns.
-    right: *const f32,
+    pub(super) right: *const f32,
     /// Words along K.
-    depth: usize,
-    part: &'a Part,
-    combine: Combine,
+    pub(super) depth: usize,
+    pub(super) part: &'a Part,
+    pub(super) combine: Combine,
 }
 
 /// The step on words of one number.
@@ -166,7 +166,7 @@ struct PairKernel<'a>(StepProduct<'a>);
 
 /// One step. Not generic, so that it is compiled, and optimised, with this crate whatever calls it.
 #[inline(never)]
-fn number_step(tier: Tier, product: StepProduct) {
+pub(super) fn number_step(tier: Tier, product: StepProduct) {
     tier.run(NumberKernel(product));
 }
 

@@ -12,6 +12,7 @@
 //! `b` is read once, as it lies.
 
 mod block;
+mod operand;
 mod pack;
 mod vector;
 
@@ -25,6 +26,7 @@ use crate::scratch::Scratch;
 use crate::{Combine, Tier, matmul};
 use block::{Block, Right, Shape};
 use half::bf16;
+pub use operand::{PackedLeft, PackedRight};
 pub(crate) use pack::PackStrips;
 use pack::{Packing, Steps};
 use std::ops::Range;

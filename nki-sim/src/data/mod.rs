@@ -14,28 +14,34 @@ use bits::Bits;
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::interp::Uninitialized;
 use nki_ir::kernel::{BufKind, Space};
-use nki_ir::op::{Effect, Engine, Op};
+use nki_ir::op::{Effect, Engine, Op, OperandSpec};
 use nki_ir::print::{self, Printed};
 use nki_ir::sem::{Arg, Call, Later, Memory, Rows, Span, State, cast, execute, text_of, used};
 use nki_ir::target::{Gen, PARTITIONS, PSUM_BYTES_PER_PARTITION};
 use nki_ir::{Tensor, op::TimingClass};
 use smallvec::SmallVec;
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
 
 pub(crate) const SBUF: u32 = 0;
 pub(crate) const PSUM: u32 = 1;
 /// Memory of HBM tensor 0.
 pub(crate) const TENSORS: u32 = 2;
 
-/// A memory with the bits of what has been written.
-struct Store {
-    bytes: Vec<u8>,
+/// Operands that are remembered as written.
+const MOST_COMPLETE: usize = 1 << 16;
+
+/// A memory with the bits of what has been written. The bytes of inputs are the caller's.
+struct Store<'a> {
+    bytes: Cow<'a, [u8]>,
     written: Bits,
 }
 
 pub(crate) struct Data<'a> {
     flat: &'a Flat,
-    stores: Vec<Store>,
+    stores: Vec<Store<'a>>,
+    /// Operands that are known to be written: what has been written stays so.
+    complete: HashSet<Span>,
     /// PSUM bytes that a matmul wrote last.
     accumulating: Bits,
     state: State,
@@ -53,7 +59,7 @@ impl Memory for Data<'_> {
         self.stores.get(mem as usize).map_or(&[], |s| &s.bytes)
     }
     fn bytes_mut(&mut self, mem: u32) -> &mut [u8] {
-        self.stores.get_mut(mem as usize).map_or(&mut [], |s| &mut s.bytes)
+        self.stores.get_mut(mem as usize).map_or(&mut [], |s| s.bytes.to_mut())
     }
     fn later(&mut self) -> Option<&mut Later> {
         Some(&mut self.later)
@@ -124,13 +130,13 @@ pub(crate) fn check_inputs(tensors: &[HbmTensor], inputs: &[Tensor]) -> Result<(
 
 impl<'a> Data<'a> {
     /// Loads the inputs; outputs and scratch start poisoned.
-    pub fn new(flat: &'a Flat, inputs: &[Tensor], options: &SimOptions) -> Result<Data<'a>, Diagnostics> {
+    pub fn new(flat: &'a Flat, inputs: &'a [Tensor], options: &SimOptions) -> Result<Data<'a>, Diagnostics> {
         let header = &flat.header;
         check_inputs(&header.tensors, inputs)?;
         let sbuf_row = u64::from(header.target.sbuf_bytes_per_partition());
         let on_chip = |row: u64, what| {
             let len = (row * u64::from(PARTITIONS)) as usize;
-            allocate(len, what).map(|bytes| Store { bytes, written: Bits::none(len) })
+            allocate(len, what).map(|bytes| Store { bytes: bytes.into(), written: Bits::none(len) })
         };
         let psum_row = u64::from(PSUM_BYTES_PER_PARTITION);
         let mut stores = vec![on_chip(sbuf_row, "SBUF")?, on_chip(psum_row, "PSUM")?];
@@ -138,18 +144,20 @@ impl<'a> Data<'a> {
         for t in &header.tensors {
             let len = usize::try_from(tensor_bytes(t).unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
             let what = format!("tensor `{}`", t.name);
-            stores.push(match (t.kind, given.len()) {
-                (BufKind::Input | BufKind::InOut, 1..) => {
-                    let mut bytes = reserve(len, &what)?;
-                    if let Some(x) = given.next() {
-                        bytes.extend_from_slice(&x.data);
-                    }
-                    Store { bytes, written: Bits::all() }
+            let input = matches!(t.kind, BufKind::Input | BufKind::InOut).then(|| given.next()).flatten();
+            stores.push(match input {
+                Some(x) if t.kind == BufKind::Input => {
+                    Store { bytes: Cow::Borrowed(&x.data), written: Bits::all() }
                 }
-                _ => {
+                Some(x) => {
+                    let mut bytes = reserve(len, &what)?;
+                    bytes.extend_from_slice(&x.data);
+                    Store { bytes: bytes.into(), written: Bits::all() }
+                }
+                None => {
                     let mut bytes = allocate(len, &what)?;
                     cast::poison(t.dtype, &mut bytes);
-                    Store { bytes, written: Bits::none(len) }
+                    Store { bytes: bytes.into(), written: Bits::none(len) }
                 }
             });
         }
@@ -159,6 +167,7 @@ impl<'a> Data<'a> {
         Ok(Data {
             flat,
             stores,
+            complete: HashSet::new(),
             accumulating,
             state: State::default(),
             uninitialized: options.uninitialized,
@@ -185,7 +194,11 @@ impl<'a> Data<'a> {
                 ));
             }
             let shape = t.shape.iter().map(|&d| d as usize).collect();
-            outputs.push(Tensor { dtype: t.dtype, shape, data: std::mem::take(&mut store.bytes) });
+            outputs.push(Tensor {
+                dtype: t.dtype,
+                shape,
+                data: std::mem::take(&mut store.bytes).into_owned(),
+            });
         }
         (outputs, self.warnings)
     }
@@ -251,6 +264,7 @@ impl<'a> Data<'a> {
             }
             if reads {
                 match arg {
+                    Arg::Span(span) if effect == Effect::ReadWrite && self.later.holds(span) => {}
                     Arg::Span(span) if spec.kind.is_partial() => {
                         for part in used(spec.kind, span) {
                             self.check_span(inst, spec.name, &part)?;
@@ -263,9 +277,7 @@ impl<'a> Data<'a> {
         let generation = self.flat.header.target.generation();
         let call =
             Call { op, engine, generation, args: &resolved.args, attrs, accumulate, salt: inst.into() };
-        if self.later.blocks(&call) || self.later.is_full() {
-            self.settle();
-        }
+        self.later.settle_for(&call, self.stores[PSUM as usize].bytes.to_mut());
         // The state moves out so that the memories can be borrowed beside it.
         let mut state = std::mem::take(&mut self.state);
         let result = execute(&call, self, &mut state);
@@ -284,9 +296,12 @@ impl<'a> Data<'a> {
             self.warnings.push(outside.warning(op).at(&self.flat.header.locs, self.flat.loc(inst)));
         }
         let matmul = op.row().timing == TimingClass::Matmul;
+        // What a matmul adds to is marked: that has been checked.
+        let marked = |spec: &OperandSpec| matmul && accumulate && spec.effect == Effect::ReadWrite;
         for (spec, arg) in specs.iter().zip(&resolved.args) {
             match arg {
                 _ if spec.effect == Effect::Read => {}
+                Arg::Span(span) if marked(spec) => self.later.written(span),
                 Arg::Span(span) if spec.kind.is_partial() => {
                     used(spec.kind, span).iter().for_each(|part| self.mark_span(part, false));
                 }
@@ -298,10 +313,7 @@ impl<'a> Data<'a> {
 
     /// Makes the sums that are left to make.
     fn settle(&mut self) {
-        // It moves out so that the memories can be borrowed beside it.
-        let mut later = std::mem::replace(&mut self.later, Later::new(PSUM, 1));
-        later.settle(self);
-        self.later = later;
+        self.later.settle(self.stores[PSUM as usize].bytes.to_mut());
     }
 
     /// Marks what an instruction has written.
@@ -336,6 +348,9 @@ impl<'a> Data<'a> {
             }
             _ => return Ok(()),
         };
+        if self.later.holds(span) {
+            return Ok(());
+        }
         let bits = match self.flat.header.target.generation() {
             Gen::Gen4 => &self.stores[PSUM as usize].written,
             _ => &self.accumulating,
@@ -370,8 +385,19 @@ impl<'a> Data<'a> {
     }
 
     fn check_span(&mut self, inst: u32, operand: &str, span: &Span) -> Result<(), Box<Diagnostic>> {
+        if self.complete.contains(span) {
+            return Ok(());
+        }
         let store = &self.stores[span.mem as usize];
-        let Some(byte) = store.written.first_clear(span) else { return Ok(()) };
+        let Some(byte) = store.written.first_clear(span) else {
+            if self.complete.len() >= MOST_COMPLETE {
+                self.complete.clear();
+            }
+            if span.mem < TENSORS {
+                self.complete.insert(span.clone());
+            }
+            return Ok(());
+        };
         let what = self.place_name(span.mem, byte);
         let message = format!("`{operand}` reads {what}, which has never been written");
         let locs = &self.flat.header.locs;
@@ -399,6 +425,7 @@ impl<'a> Data<'a> {
         self.later.written(span);
         let width = span.dtype.bytes();
         let Store { bytes, written } = &mut self.stores[span.mem as usize];
+        let bytes = bytes.to_mut();
         span.for_each_range(|start, len| {
             for (i, element) in bytes[start..start + len].chunks_exact_mut(width).enumerate() {
                 if !written.is_set(start + i * width) {
@@ -466,7 +493,7 @@ impl<'a> Data<'a> {
             }
             MKind::RegStore { reg, .. } => {
                 let value = regs.get(*reg).to_le_bytes();
-                self.stores[span.mem as usize].bytes[at..at + width].copy_from_slice(&value[..width]);
+                self.bytes_mut(span.mem)[at..at + width].copy_from_slice(&value[..width]);
                 self.mark(&arg, false);
             }
             _ => {}

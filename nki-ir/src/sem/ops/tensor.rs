@@ -2,14 +2,14 @@
 
 use super::super::access::Walker;
 use super::super::exec::Exec;
+use super::super::later::{Later, Packed};
 use super::super::scratch::{Scratch, scratch};
 use super::super::{Fault, Span, cast, fault};
 use crate::diag::Code;
 use crate::dtype::DType;
 use crate::op::{Engine, MatmulPerf};
 use crate::target::Gen;
-use nki_rt::{Combine, MatMut, MatRef, Tier};
-use std::sync::Arc;
+use nki_rt::{AlignedBuf, Combine, Element, MatMut, MatRef, Tier, bf16, f16};
 
 /// isa.md 9.1.1: `dst[m, n] (+)= Σ stationary[k, m] · moving[k, n]`: exact products, ascending k, one float32 rounding an
 /// addition; PSUM adds the finished sum. In double_row mode the contraction runs over `(j, k)`, j outermost.
@@ -37,28 +37,79 @@ pub(super) fn nc_matmul(e: &mut Exec) -> Result<(), Fault> {
         return move_transposed(e, dst, stationary);
     }
     let accumulate = e.call.accumulate && !e.flag("is_transpose")?;
-    let [stationary, moving] = [stationary, moving].map(|span| operand(e, span, halves));
-    let operands = match e.mem.later() {
-        Some(later) => later.keep(e.call, [product.k, product.m, product.n], [stationary, moving]),
-        None => Some([stationary, moving]),
-    };
-    if let Some([stationary, moving]) = operands {
-        product.run(e, &stationary, &moving, accumulate);
+    if e.mem.later().is_some_and(|later| later.takes(e.call)) {
+        return keep(e, &product, [stationary, moving], halves);
+    }
+    let [stationary, moving] = [stationary, moving].map(|span| load_halves(e, span, halves));
+    product.run(e, &stationary, &moving, accumulate);
+    Ok(())
+}
+
+/// Leaves a product to be made later.
+fn keep(
+    e: &mut Exec,
+    product: &Product,
+    [stationary, moving]: [&Span; 2],
+    halves: usize,
+) -> Result<(), Fault> {
+    let (packed_left, packed_right) =
+        (operand(e, stationary, halves, true), operand(e, moving, halves, false));
+    let needs_old = e.mem.later().is_some_and(|later| later.needs_old(e.call));
+    let mut old = scratch(if needs_old { product.m * product.n } else { 0 });
+    if needs_old {
+        for (p, row) in old.chunks_exact_mut(product.n).enumerate() {
+            e.load(product.dst, p as u32, row);
+        }
+    }
+    let call = e.call;
+    if let (Some(later), Packed::Left(left), Packed::Right(right)) =
+        (e.mem.later(), packed_left, packed_right)
+    {
+        later.add(call, left, right, needs_old.then_some(&old));
     }
     Ok(())
 }
 
-/// [`load_halves`], or what it gave before.
-fn operand(e: &mut Exec, span: &Span, halves: usize) -> Arc<Scratch> {
-    if let Some(known) = e.mem.later().and_then(|later| later.recall(span, halves)) {
+/// An operand of a product that is made later, packed, perhaps long ago.
+fn operand(e: &mut Exec, span: &Span, halves: usize, left: bool) -> Packed {
+    if let Some(known) = e.mem.later().and_then(|later| later.recall(span, halves, left)) {
         return known;
     }
-    let numbers = Arc::new(load_halves(e, span, halves));
-    let call = e.call;
+    let mut buf = e.mem.later().map(Later::buf).unwrap_or_default();
+    let packed = match span.dtype {
+        _ if halves != 1 => None,
+        DType::BF16 => pack_in_place::<bf16>(e, span, left, &mut buf),
+        DType::F16 => pack_in_place::<f16>(e, span, left, &mut buf),
+        DType::F32 => pack_in_place::<f32>(e, span, left, &mut buf),
+        _ => None,
+    };
+    let packed = packed.unwrap_or_else(|| {
+        let numbers = load_halves(e, span, halves);
+        let rows = halves * span.parts as usize;
+        Packed::new(MatRef::dense(&numbers, rows, span.row_elements() / halves), left, buf)
+    });
     if let Some(later) = e.mem.later() {
-        later.remember(call, span, halves, &numbers);
+        later.remember(span, halves, packed.clone());
     }
-    numbers
+    packed
+}
+
+/// Packs an operand from where it lies, if it lies there as a matrix.
+fn pack_in_place<T: Element>(e: &Exec, span: &Span, left: bool, buf: &mut AlignedBuf) -> Option<Packed> {
+    let (parts, n, width) = (span.parts as usize, span.row_elements(), span.dtype.bytes());
+    let stride = span.part_stride as usize;
+    let apart = stride.is_multiple_of(width) && stride >= n * width;
+    if !span.is_row_contiguous() || !apart || parts * n == 0 {
+        return None;
+    }
+    let start = span.base as usize;
+    let bytes = &e.mem.bytes(span.mem)[start..start + (parts - 1) * stride + n * width];
+    let rows = nki_rt::cast_slice::<T>(bytes)?.chunks(stride / width);
+    // Partitions lie so far apart that they share cache lines' places; packing takes a few numbers of each in turn.
+    let mut side_by_side = scratch((parts * n * width).div_ceil(4));
+    let numbers = nki_rt::cast_slice_mut::<T>(nki_rt::as_bytes_mut(&mut side_by_side))?;
+    rows.zip(numbers.chunks_exact_mut(n)).for_each(|(from, to)| to.copy_from_slice(&from[..n]));
+    Some(Packed::new(MatRef::dense(&numbers[..parts * n], parts, n), left, std::mem::take(buf)))
 }
 
 /// isa.md 9.1.3: `dst[f, p] = data[p, f]`, bit for bit, except that TensorE of gen2 multiplies by an identity matrix.
