@@ -33,7 +33,7 @@ pub struct SimOptions {
     pub max_instructions: u64,
     /// Executed instructions that the critical path is kept for.
     pub max_path_events: usize,
-    /// Threads for the arithmetic of large products; `None`: as many as there are. Results do not depend on it.
+    /// Threads for large products and large programs; `None`: as many as there are. Results do not depend on it.
     pub threads: Option<usize>,
 }
 
@@ -50,5 +50,13 @@ impl Default for SimOptions {
             max_path_events: 8_000_000,
             threads: None,
         }
+    }
+}
+
+impl SimOptions {
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(all).max(1)
     }
 }

@@ -6,8 +6,8 @@ use crate::data::Data;
 use crate::functional;
 use crate::hazard::{Corrections, MAX_PASSES, Tracker};
 use crate::options::{Mode, SimOptions};
-use crate::report::SimReport;
-use crate::timing::{Machine, infos};
+use crate::report::{SimReport, Work, fill};
+use crate::timing::{Info, MANY, Machine, Stats, infos};
 use crate::trace::TraceSink;
 use crate::verify::{Proof, VerifiedProgram};
 use nki_ir::Tensor;
@@ -55,36 +55,56 @@ fn run_with(
 ) -> Result<SimOutput, Diagnostics> {
     let flat = &program.flat;
     let k = options.constants.clone().unwrap_or_else(|| Constants::of(flat.header.target));
-    let infos = infos(flat, &k);
+    let infos = infos(flat, &k, options.threads());
     let data = match options.mode {
         Mode::TimeOnly => None,
         _ => Some(Data::new(flat, inputs, options)?),
     };
     let tracker = checks_order(program, options).then(|| Tracker::new(flat, Corrections::new()));
-    let (data, stats, tracker) = match (options.mode, data) {
-        (Mode::Functional, Some(data)) => {
-            let (data, stats, tracker) = functional::run(flat, data, tracker, options)?;
-            (Some(data), stats, tracker)
+    // What the report needs and the run does not change is found out meanwhile.
+    let mut works = vec![Work::default(); flat.insts.len()];
+    let apart = works.len() >= MANY && options.threads() > 1;
+    let run = std::thread::scope(|scope| {
+        match apart {
+            true => drop(scope.spawn(|| fill(&mut works, flat, &infos))),
+            false => fill(&mut works, flat, &infos),
         }
-        (_, data) => {
-            let mut machine = Machine::new(flat, &k, &infos, options);
-            (machine.data, machine.tracker) = (data, tracker);
-            // The machine borrows the sink for its own lifetime, which ends with this block.
-            machine.trace = trace.map(|t| t as &mut dyn TraceSink);
-            machine.run()?;
-            (machine.data, machine.stats, machine.tracker)
-        }
-    };
+        simulate(flat, &k, &infos, options, (data, tracker), trace.map(|t| t as &mut dyn TraceSink))
+    });
+    let (data, stats, tracker) = run?;
     let mut order = Diagnostics::new();
     if let Some(tracker) = tracker
         && !settle(flat, inputs, options, tracker)?
     {
         order.push(Diagnostic::warning(Code::Race, "the order of all accesses could not be decided"));
     }
-    let report = SimReport::new(flat, &k, &stats, &infos);
+    let report = SimReport::new(flat, &k, &stats, &infos, &works);
     let (outputs, mut warnings) = data.map_or_else(Default::default, Data::finish);
     warnings.extend(order);
     Ok(SimOutput { outputs, report, warnings })
+}
+
+/// Executes the program: what the memories hold then, times, and what the order of accesses was.
+fn simulate<'a>(
+    flat: &'a Flat,
+    k: &'a Constants,
+    infos: &'a [Info],
+    options: &'a SimOptions,
+    (data, tracker): (Option<Data<'a>>, Option<Tracker<'a>>),
+    trace: Option<&'a mut (dyn TraceSink + 'a)>,
+) -> Result<(Option<Data<'a>>, Stats, Option<Tracker<'a>>), Diagnostics> {
+    match (options.mode, data) {
+        (Mode::Functional, Some(data)) => {
+            let (data, stats, tracker) = functional::run(flat, data, tracker, options)?;
+            Ok((Some(data), stats, tracker))
+        }
+        (_, data) => {
+            let mut machine = Machine::new(flat, k, infos, options);
+            (machine.data, machine.tracker, machine.trace) = (data, tracker, trace);
+            machine.run()?;
+            Ok((machine.data, machine.stats, machine.tracker))
+        }
+    }
 }
 
 /// Repeats the check of a run until what its waits prove is settled. False: it does not settle.

@@ -23,7 +23,8 @@ pub type Ps = u64;
 
 /// Nanoseconds to picoseconds.
 pub fn ps(ns: f64) -> Ps {
-    (ns * 1000.0).round().max(0.0) as Ps
+    // To the nearest: the conversion cuts, and is much faster than rounding without special instructions.
+    (ns * 1000.0 + 0.5) as Ps
 }
 
 /// Picoseconds to nanoseconds.

@@ -161,8 +161,6 @@ impl<'a> Data<'a> {
                 }
             });
         }
-        let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-        let threads = threads.unwrap_or(1);
         let accumulating = Bits::none((psum_row * u64::from(PARTITIONS)) as usize);
         Ok(Data {
             flat,
@@ -174,7 +172,7 @@ impl<'a> Data<'a> {
             reported: BTreeSet::new(),
             warnings: Diagnostics::new(),
             sbuf_row,
-            later: Later::new(PSUM, threads),
+            later: Later::new(PSUM, options.threads()),
         })
     }
 

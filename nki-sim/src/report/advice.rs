@@ -136,7 +136,7 @@ pub fn advise(program: &VerifiedProgram, options: &SimOptions) -> Result<Vec<Adv
     let flat = &program.flat;
     let k = options.constants.clone().unwrap_or_else(|| Constants::of(flat.header.target));
     let options = SimOptions { mode: Mode::TimeOnly, adversary: None, ..options.clone() };
-    let plain = infos(flat, &k);
+    let plain = infos(flat, &k, options.threads());
     let stats = simulate(flat, &k, &plain, &options)?;
     let kernel = duration(&stats);
     if kernel == 0 {
@@ -301,7 +301,7 @@ impl Search<'_> {
             group.insts.iter().for_each(|&i| flat.insts[i as usize].waits.clear());
             return Ok(duration(&simulate(&flat, self.k, self.infos, self.options)?));
         }
-        let mut infos = infos(self.flat, self.k);
+        let mut infos = infos(self.flat, self.k, self.options.threads());
         let streams = self.streams();
         for &inst in &group.insts {
             let executions = self.stats.insts[inst as usize].count.max(1);
@@ -327,7 +327,7 @@ impl Search<'_> {
                                 (d.cost.start / merged, d.cost.trigger / merged, d.cost.issue / merged);
                         }
                     }
-                    d.shares = std::rc::Rc::new(d.cost.shares);
+                    d.shares = std::sync::Arc::new(d.cost.shares);
                 }
                 Info::Compute(c) if kind == AdviceKind::Transposes => {
                     (c.cost.occupancy, c.cost.latency, c.cost.base_occupancy) = (0, 0, 0);

@@ -27,7 +27,7 @@ use nki_ir::loc::{Loc, SourceLoc};
 use nki_ir::op::Engine;
 use nki_ir::target::PSUM_BYTES_PER_PARTITION;
 use std::collections::BTreeMap;
-use work::Work;
+pub(crate) use work::Work;
 
 /// Time of one engine. Busy, stalled and idle add up to the kernel's time.
 #[derive(Clone, Debug, PartialEq)]
@@ -182,9 +182,15 @@ pub struct SimReport {
 const LATENCY_BOUND: f64 = 0.6;
 
 impl SimReport {
-    pub(crate) fn new(flat: &Flat, k: &Constants, stats: &Stats, infos: &[Info]) -> SimReport {
+    /// `works` is what [`fill`] finds out.
+    pub(crate) fn new(
+        flat: &Flat,
+        k: &Constants,
+        stats: &Stats,
+        infos: &[Info],
+        works: &[Work],
+    ) -> SimReport {
         let kernel_ns = ns(stats.end.saturating_sub(stats.first.unwrap_or(0)));
-        let works = works(flat, k);
         let (mut flops, mut traffic, mut counters) =
             (Flops::default(), Traffic::default(), Counters::default());
         for (work, s) in works.iter().zip(&stats.insts) {
@@ -214,7 +220,7 @@ impl SimReport {
             bound: bound(&engines, &dma, kernel_ns),
             metrics: metrics(k, &flops, &traffic, kernel_ns),
             memory: memory(flat, stats),
-            lines: lines(flat, stats, &works, &path),
+            lines: lines(flat, stats, works, &path),
             critical_synchronisation_ns: path.synchronisation_ns,
             critical_complete: path.complete,
             chart: chart(stats),
@@ -228,15 +234,11 @@ impl SimReport {
     }
 }
 
-/// What one execution of each instruction does.
-fn works(flat: &Flat, k: &Constants) -> Vec<Work> {
-    let mut out = vec![Work::default(); flat.insts.len()];
-    for (stream, code) in flat.streams.iter().enumerate() {
-        for c in code {
-            out[c.inst as usize] = work::of(k, stream, &flat.insts[c.inst as usize]);
-        }
+/// Finds out what one execution of each instruction does.
+pub(crate) fn fill(works: &mut [Work], flat: &Flat, infos: &[Info]) {
+    for ((work, inst), info) in works.iter_mut().zip(&flat.insts).zip(infos) {
+        *work = work::of(inst, info);
     }
-    out
 }
 
 fn engines(stats: &Stats) -> Vec<EngineReport> {

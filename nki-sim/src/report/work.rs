@@ -1,11 +1,11 @@
 //! What one execution of an instruction moves and computes.
 
-use crate::constants::Constants;
-use crate::cost::{Instr, MatmulCost, matmul_cost, sides};
-use crate::program::{Access, MInst, MKind, MOperand, STREAM_ENGINES};
+use crate::cost::{Cost, Instr, MatmulCost, sides};
+use crate::program::{Access, MInst, MKind, MOperand};
+use crate::timing::{ComputeInfo, Info};
+use nki_ir::Op;
 use nki_ir::kernel::Space;
 use nki_ir::op::{Effect, OperandKind, TimingClass};
-use nki_ir::{Engine, Op};
 
 /// Bytes by memory and direction, all partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,8 +102,8 @@ impl Counters {
     }
 }
 
-/// What one execution of `inst` on stream `stream` does.
-pub(crate) fn of(k: &Constants, stream: usize, inst: &MInst) -> Work {
+/// What one execution of `inst` does.
+pub(crate) fn of(inst: &MInst, info: &Info) -> Work {
     let mut work = Work::default();
     match &inst.kind {
         MKind::Compute { op, operands, attrs, .. } => {
@@ -116,10 +116,9 @@ pub(crate) fn of(k: &Constants, stream: usize, inst: &MInst) -> Work {
                     _ => {}
                 }
             }
-            let tensor = STREAM_ENGINES.get(stream) == Some(&Engine::Tensor);
-            if tensor && matches!(row.timing, TimingClass::Matmul | TimingClass::Transpose) {
+            if let Info::Compute(ComputeInfo { cost: Cost { matmul: Some(mm), .. }, .. }) = info {
                 let onezero = Instr { op: *op, operands, attrs }.flag("is_stationary_onezero");
-                matmul(&mut work, &matmul_cost(k, *op, operands, attrs), onezero);
+                matmul(&mut work, mm, onezero);
             } else if *op != Op::Memset
                 && !matches!(row.timing, TimingClass::TensorTensor | TimingClass::Scan)
             {

@@ -37,12 +37,13 @@ use sequencer::Sequencer;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
+use std::sync::Arc;
 use sync::SyncTable;
 use transfer::Transfer;
 
 /// What is fixed about an instruction.
 pub(crate) enum Info {
-    Compute(Box<ComputeInfo>),
+    Compute(ComputeInfo),
     Dma(Box<DmaInfo>),
     Other,
 }
@@ -61,7 +62,7 @@ pub(crate) struct DmaInfo {
     pub shape: DmaShape,
     pub cost: DmaCost,
     /// Those of `cost`, shared with the transfers under way.
-    pub shares: Rc<[Share; DMA_ENGINES]>,
+    pub shares: Arc<[Share; DMA_ENGINES]>,
     /// Position of the operand whose start partition a register moves.
     pub moving: Option<usize>,
 }
@@ -155,13 +156,13 @@ fn info(k: &Constants, engine: Engine, kind: &MKind) -> Info {
             let cost = compute_cost(k, engine, *op, operands, attrs);
             let transpose = cost.matmul.as_ref().is_some_and(|m| m.transpose);
             let sbuf = accesses().any(|a| a.space == Space::Sbuf);
-            Info::Compute(Box::new(ComputeInfo { cost, sbuf, psum: !psum.is_empty(), banks, transpose }))
+            Info::Compute(ComputeInfo { cost, sbuf, psum: !psum.is_empty(), banks, transpose })
         }
         MKind::Dma { op, operands, dge, .. } => match dma_shape(k, *op, operands, *dge) {
             Some((shape, cost)) => {
                 let moves = |o: &MOperand| matches!(o, MOperand::Access(a) if a.space.on_chip() && !a.partition.terms.is_empty());
                 let moving = operands.iter().position(moves);
-                let shares = Rc::new(cost.shares);
+                let shares = Arc::new(cost.shares);
                 Info::Dma(Box::new(DmaInfo { shape, cost, shares, moving }))
             }
             None => Info::Other,
@@ -184,15 +185,36 @@ pub(crate) fn check_order(
     }
 }
 
-/// Per instruction of the program, what is fixed about it.
-pub(crate) fn infos(flat: &Flat, k: &Constants) -> Vec<Info> {
-    let mut out: Vec<Info> = flat.insts.iter().map(|_| Info::Other).collect();
-    for (stream, code) in flat.streams.iter().enumerate() {
+/// Instructions that are worth another thread.
+pub(crate) const MANY: usize = 1 << 11;
+
+/// Per instruction of the program, what is fixed about it; on up to `threads` threads.
+pub(crate) fn infos(flat: &Flat, k: &Constants, threads: usize) -> Vec<Info> {
+    let mut streams: Vec<Option<Engine>> = vec![None; flat.insts.len()];
+    for (code, engine) in flat.streams.iter().zip(STREAM_ENGINES) {
         for c in code.iter().filter(|c| c.op == CodeOp::Inst) {
-            out[c.inst as usize] = info(k, STREAM_ENGINES[stream], &flat.insts[c.inst as usize].kind);
+            streams[c.inst as usize] = Some(engine);
         }
     }
-    out
+    let mut all: Vec<Info> = flat.insts.iter().map(|_| Info::Other).collect();
+    let fill = |(first, part): (usize, &mut [Info])| {
+        for (i, fact) in part.iter_mut().enumerate() {
+            if let Some(engine) = streams[first + i] {
+                *fact = info(k, engine, &flat.insts[first + i].kind);
+            }
+        }
+    };
+    let threads = if all.len() < MANY { 1 } else { threads.max(1) };
+    let each = all.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let mut parts = all.chunks_mut(each).enumerate().map(|(i, part)| (i * each, part));
+        let own = parts.next();
+        for part in parts {
+            scope.spawn(|| fill(part));
+        }
+        own.into_iter().for_each(&fill);
+    });
+    all
 }
 
 impl<'a> Machine<'a> {

@@ -14,6 +14,7 @@ use nki_ir::diag::Diagnostics;
 use nki_ir::op::DgeMode;
 use smallvec::SmallVec;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A transfer under way.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Transfer {
     inst: u32,
     event: u32,
     ring: u8,
-    shares: Rc<[Share; 16]>,
+    shares: Arc<[Share; 16]>,
     load: bool,
     trigger: Ps,
     /// First byte on engine 0.
@@ -122,9 +123,9 @@ impl Machine<'_> {
         let shares = match info.moving.and_then(|o| operands.get(o)) {
             Some(MOperand::Access(a)) => {
                 let start = a.partition.eval(&self.sequencers[s].regs).clamp(0, 127);
-                Rc::new(info.shape.distribute(self.k, start as u32))
+                Arc::new(info.shape.distribute(self.k, start as u32))
             }
-            _ => Rc::clone(&info.shares),
+            _ => Arc::clone(&info.shares),
         };
         let resolved = self.prepare(s, inst)?;
         let transfer = Transfer {
@@ -154,9 +155,9 @@ impl Machine<'_> {
     }
 
     /// Adversarial runs: engines differ in speed.
-    fn jitter(&mut self, mut shares: Rc<[Share; 16]>) -> Rc<[Share; 16]> {
+    fn jitter(&mut self, mut shares: Arc<[Share; 16]>) -> Arc<[Share; 16]> {
         if let Some(random) = &mut self.random {
-            for share in Rc::make_mut(&mut shares) {
+            for share in Arc::make_mut(&mut shares) {
                 share.service += random.spread(20);
             }
         }
