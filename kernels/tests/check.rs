@@ -70,6 +70,11 @@ fn attention_cached() {
 }
 
 #[test]
+fn attention_cte() {
+    check("attention_cte");
+}
+
+#[test]
 fn attention_decode() {
     check("attention_decode");
 }

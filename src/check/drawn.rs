@@ -8,7 +8,7 @@ use crate::args::rng::Stream;
 use nki_ir::{Code, DType, Diagnostics};
 
 /// Draws that are refused before giving up on another shape.
-const TRIES: u64 = 40;
+const TRIES: u64 = 200;
 
 /// Elements of a drawn problem, all arguments together, so that a sweep over a library ends.
 const LARGEST: usize = 300_000;

@@ -58,7 +58,8 @@ pub fn attention<T: Float>(
     check(nc, &cfg, queries, keys);
     let out = nc.hbm([heads, queries, d]);
     let by_group = |x: Hbm<T>| x.split(0, &[kv_heads, heads / kv_heads]);
-    whole(nc, by_group(q), Keys::Rows(k), v, sink, by_group(out), &cfg);
+    let q = Vectors::Rows(by_group(q));
+    whole(nc, q, Vectors::Rows(k), v, sink, Results::of(by_group(out)), &cfg);
     out
 }
 
@@ -87,8 +88,66 @@ pub fn attention_cached<T: Float>(
     let out = nc.hbm([queries, heads, d]);
     let by_group = |x: Hbm<T>| x.split(1, &[kv_heads, heads / kv_heads]).permute(&[1, 2, 0, 3]);
     let (k, v) = (k_cache.at((.., .., 0..keys)), v_cache.at((.., 0..keys, ..)));
-    whole(nc, by_group(q), Keys::Columns(k), v, sink, by_group(out), &cfg);
+    let q = Vectors::Rows(by_group(q));
+    whole(nc, q, Vectors::Columns(k), v, sink, Results::of(by_group(out)), &cfg);
     out
+}
+
+/// Which way round the tensors of `attention_cte` are, and what it returns.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct CteConfig {
+    /// Queries are `[heads, queries, d]` and turned on chip, else `[heads, d, queries]`.
+    #[config(default = true)]
+    pub tp_q: bool,
+    /// Keys are `[kv_heads, keys, d]` and turned on chip, else `[kv_heads, d, keys]`.
+    #[config(default = true)]
+    pub tp_k: bool,
+    /// The result is `[heads, d, queries]`, else `[heads, queries, d]`.
+    #[config(default = false)]
+    pub tp_out: bool,
+    /// Returns the statistics of the softmax too, for which the queries are a multiple of 128.
+    #[config(default = false)]
+    pub cache_softmax: bool,
+}
+
+/// As [`attention()`] with queries, keys and result either way round, and with the statistics that its gradient needs.
+///
+/// With `cache_softmax` the second result is the maximum of each query's scaled scores, negated, the third one divided by the sum of the
+/// exponentials relative to it: `[heads, 128, queries / 128]` in f32, query `i` at `[.., i % 128, i / 128]`. A sink takes part in both.
+#[nki::kernel]
+pub fn attention_cte<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    sink: Option<Hbm<f32>>,
+    layout: CteConfig,
+    cfg: AttentionConfig,
+) -> (Hbm<T>, Option<Hbm<f32>>, Option<Hbm<f32>>) {
+    let ([heads, _, _], [kv_heads, keys, d]) = (q.dims::<3>(), v.dims());
+    let queries = q.dim(if layout.tp_q { 1 } else { 2 });
+    let shape = |n, length, rows: bool| if rows { [n, length, d] } else { [n, d, length] };
+    ensure!(nc, q.shape() == shape(heads, queries, layout.tp_q), "`d` of queries and of values differ");
+    ensure!(nc, k.shape() == shape(kv_heads, keys, layout.tp_k), "a key for each value");
+    ensure!(nc, d > 0 && d <= 128 && keys > 0 && kv_heads > 0);
+    ensure!(nc, heads % kv_heads == 0, "every key head serves the same number of query heads");
+    ensure!(
+        nc,
+        !layout.cache_softmax || queries % 128 == 0,
+        "{queries} queries do not fill their statistics"
+    );
+    check(nc, &cfg, queries, keys);
+    let out = nc.hbm(shape(heads, queries, !layout.tp_out));
+    let statistic = || nc.hbm::<f32>([heads, 128, queries / 128]);
+    let statistics = layout.cache_softmax.then(|| [statistic(), statistic()]);
+    let by_group = |x: Hbm<T>| x.split(0, &[kv_heads, heads / kv_heads]);
+    let vectors = |x: Hbm<T>, rows: bool| if rows { Vectors::Rows(x) } else { Vectors::Columns(x) };
+    let results = Results {
+        out: vectors(by_group(out), !layout.tp_out),
+        statistics: statistics.map(|all| all.map(|x| x.split(0, &[kv_heads, heads / kv_heads]))),
+    };
+    whole(nc, vectors(by_group(q), layout.tp_q), vectors(k, layout.tp_k), v, sink, results, &cfg);
+    (out, statistics.map(|[neg_max, _]| neg_max), statistics.map(|[_, one_by_sum]| one_by_sum))
 }
 
 /// What a configuration must keep to.
@@ -102,53 +161,83 @@ fn check(nc: Nc, cfg: &AttentionConfig, queries: usize, keys: usize) {
     }
 }
 
-/// Keys of all heads.
+/// Vectors of `d` elements, after what axes there are for heads.
 #[derive(Clone, Copy)]
-enum Keys<T: Float> {
-    /// `[kv_heads, keys, d]`.
+enum Vectors<T: Float> {
+    /// `[.., n, d]`.
     Rows(Hbm<T>),
-    /// `[kv_heads, d, keys]`.
+    /// `[.., d, n]`.
     Columns(Hbm<T>),
 }
 
-impl<T: Float> Keys<T> {
-    /// Those of some heads.
+impl<T: Float> Vectors<T> {
+    /// Another view of the same, with the axis that counts the vectors.
     #[track_caller]
-    fn heads(self, part: &Share) -> Keys<T> {
+    fn map(self, f: impl FnOnce(Hbm<T>, usize) -> Hbm<T>) -> Vectors<T> {
         match self {
-            Keys::Rows(k) => Keys::Rows(part.of(k, 0)),
-            Keys::Columns(k) => Keys::Columns(part.of(k, 0)),
+            Vectors::Rows(x) => Vectors::Rows(f(x, x.rank() - 2)),
+            Vectors::Columns(x) => Vectors::Columns(f(x, x.rank() - 1)),
         }
     }
-    /// Those of one head.
+    /// Those of a program.
     #[track_caller]
-    fn head(self, h: Idx) -> Keys<T> {
-        match self {
-            Keys::Rows(k) => Keys::Rows(k.at((h, .., ..))),
-            Keys::Columns(k) => Keys::Columns(k.at((h, .., ..))),
-        }
+    fn part(self, by_key_head: &Share, by_head: &Share, by_query: &Share) -> Vectors<T> {
+        self.map(|x, axis| by_query.of(by_head.of(by_key_head.of(x, 0), 1), axis))
+    }
+    /// Those of key head `h` and the head `g` that shares it.
+    #[track_caller]
+    fn head(self, h: Idx, g: Idx) -> Vectors<T> {
+        self.map(|x, _| x.at((h, g, .., ..)))
+    }
+    /// Some of them.
+    #[track_caller]
+    fn some(self, range: Range<usize>) -> Vectors<T> {
+        self.map(|x, axis| if axis == 0 { x.at((range, ..)) } else { x.at((.., range)) })
     }
 }
 
-/// All heads; `q` and `result` are `[kv_heads, group, queries, d]`.
+/// Where the results go, `[kv_heads, group, ..]` each.
+#[derive(Clone, Copy)]
+struct Results<T: Float> {
+    out: Vectors<T>,
+    /// Negated maxima, and one divided by the sums: `[.., 128, queries / 128]`.
+    statistics: Option<[Hbm<f32>; 2]>,
+}
+
+impl<T: Float> Results<T> {
+    /// Nothing but rows.
+    fn of(out: Hbm<T>) -> Results<T> {
+        Results { out: Vectors::Rows(out), statistics: None }
+    }
+}
+
+/// All heads; `q` and the results begin with `[kv_heads, group, ..]`.
 #[nki::kernel]
 fn whole<T: Float>(
     nc: Nc,
-    q: Hbm<T>,
-    k: Keys<T>,
+    q: Vectors<T>,
+    k: Vectors<T>,
     v: Hbm<T>,
     sink: Option<Hbm<f32>>,
-    result: Hbm<T>,
+    results: Results<T>,
     cfg: &AttentionConfig,
 ) {
-    let [kv_heads, group, queries, d] = q.dims();
-    let keys = v.dim(1);
+    let ([kv_heads, keys, d], (group, queries)) = (
+        v.dims(),
+        match q {
+            Vectors::Rows(q) => (q.dim(1), q.dim(2)),
+            Vectors::Columns(q) => (q.dim(1), q.dim(3)),
+        },
+    );
     // Two programs share key heads, or the heads of one, or the queries of a head.
     let by_key_head = if kv_heads > 1 { Share::new(nc, kv_heads, 1) } else { Share::whole(kv_heads) };
     let by_head = if kv_heads > 1 { Share::whole(group) } else { Share::new(nc, group, 1) };
-    let by_query = if kv_heads * group > 1 { Share::whole(queries) } else { Share::new(nc, queries, 128) };
-    let part = |x: Hbm<T>| by_query.of(by_head.of(by_key_head.of(x, 0), 1), 2);
-    let (q, result, k, v) = (part(q), part(result), k.heads(&by_key_head), by_key_head.of(v, 0));
+    let one = kv_heads * group == 1 && queries > 128;
+    let by_query = if one { Share::new(nc, queries, 128) } else { Share::whole(queries) };
+    let q = q.part(&by_key_head, &by_head, &by_query);
+    let out = results.out.part(&by_key_head, &by_head, &by_query);
+    let statistics = results.statistics.map(|all| all.map(|x| by_head.of(by_key_head.of(x, 0), 1)));
+    let (k, v) = (k.map(|k, _| by_key_head.of(k, 0)), by_key_head.of(v, 0));
     let offset = cfg.offset + by_query.range().start;
     let visible = Visible { causal: cfg.causal, window: cfg.window, offset, keys };
     let scale = cfg.scale.unwrap_or(1.0 / (d as f32).sqrt());
@@ -158,7 +247,7 @@ fn whole<T: Float>(
     let unit = (!masks.is_empty()).then(|| unit(nc));
     let scores = Scores { visible, scale, keys: cfg.keys, masks, unit };
     for h in nc.range(kv_heads) {
-        let (k, v) = (k.head(h), v.at((h, .., ..)));
+        let (k, v) = (k.map(|k, _| k.at((h, .., ..))), v.at((h, .., ..)));
         // Keys that all fit on chip are loaded once for all the queries of all heads that share them.
         let whole = (keys <= cfg.section).then(|| section(nc, k, v, 0..keys));
         for g in nc.range(group) {
@@ -168,7 +257,7 @@ fn whole<T: Float>(
                 let mut states = Vec::new();
                 for row in rows.clone().step_by(128) {
                     let rows = row..(row + 128).min(rows.end);
-                    states.push(begin(nc, q.at((h, g, rows.clone(), ..)), rows, sink));
+                    states.push(begin(nc, q.head(h, g).some(rows.clone()), rows, sink));
                 }
                 let seen = scores.visible.keys_of(rows);
                 for start in (0..keys).step_by(cfg.section) {
@@ -180,7 +269,10 @@ fn whole<T: Float>(
                     states.chunks_mut(LANES).for_each(|lanes| attend(nc, lanes, &section, &scores));
                 }
                 for state in &states {
-                    finish(nc, result.at((h, g, state.rows.clone(), ..)), state);
+                    let tile = (by_query.range().start + state.rows.start) / 128;
+                    let of_rows = |x: Hbm<f32>| x.at((h, g, 0..state.rows.len(), tile..tile + 1));
+                    let statistics = statistics.map(|all| all.map(of_rows));
+                    finish(nc, out.head(h, g).some(state.rows.clone()), statistics, state);
                 }
             }
         }
@@ -245,14 +337,14 @@ struct Section<T: Float> {
 }
 
 #[nki::kernel]
-fn section<T: Float>(nc: Nc, k: Keys<T>, v: Hbm<T>, range: Range<usize>) -> Section<T> {
+fn section<T: Float>(nc: Nc, k: Vectors<T>, v: Hbm<T>, range: Range<usize>) -> Section<T> {
     let v_rows = strip(nc, v.at((range.clone(), ..)));
     let k = match k {
-        Keys::Columns(k) => {
+        Vectors::Columns(k) => {
             let k_t = nc.load(k.at((.., range.clone())));
             return Section { range, k_t, v: v_rows };
         }
-        Keys::Rows(k) => k.at((range.clone(), ..)),
+        Vectors::Rows(k) => k.at((range.clone(), ..)),
     };
     let d = k.dim(1);
     let k_t = nc.sbuf::<T>([d, range.len()]);
@@ -279,12 +371,12 @@ struct Rows<T: Float> {
 }
 
 #[nki::kernel]
-fn begin<T: Float>(nc: Nc, q: Hbm<T>, rows: Range<usize>, sink: Option<Hbm<f32>>) -> Rows<T> {
-    let [n, d] = q.dims();
-    let turned = nc.psum_of::<T>([d, n]);
-    nc.nc_transpose(turned, nc.load(q));
-    let q_t = nc.sbuf::<T>([d, n]);
-    nc.tensor_copy(q_t, turned);
+fn begin<T: Float>(nc: Nc, q: Vectors<T>, rows: Range<usize>, sink: Option<Hbm<f32>>) -> Rows<T> {
+    let q_t = match q {
+        Vectors::Columns(q) => nc.load(q),
+        Vectors::Rows(q) => turned(nc, nc.load(q)),
+    };
+    let [d, n] = q_t.dims();
     let (neg_max, sum) = (nc.sbuf::<f32>([n, 1]), nc.sbuf::<f32>([n, 1]));
     let acc = nc.sbuf::<f32>([n, d]);
     if let Some(sink) = sink {
@@ -413,10 +505,28 @@ fn weighted<T: Float>(nc: Nc, p: Tile<T>, v: Tile<T>) -> Acc {
     out
 }
 
+/// A tile the other way round.
+#[nki::kernel]
+fn turned<T: Float>(nc: Nc, x: Tile<T>) -> Tile<T> {
+    let [n, d] = x.dims();
+    let (psum, turned) = (nc.psum_of::<T>([d, n]), nc.sbuf::<T>([d, n]));
+    nc.nc_transpose(psum, x);
+    nc.tensor_copy(turned, psum);
+    turned
+}
+
 /// Divides by the sum of the exponentials, which is at least 1: the term of the maximum.
 #[nki::kernel]
-fn finish<T: Float>(nc: Nc, out: Hbm<T>, state: &Rows<T>) {
-    let result = nc.sbuf::<T>(out.shape());
-    nc.tensor_scalar(result, state.acc, Alu::Multiply, state.sum.reciprocal());
-    nc.store(out, result);
+fn finish<T: Float>(nc: Nc, out: Vectors<T>, statistics: Option<[Hbm<f32>; 2]>, state: &Rows<T>) {
+    let result = nc.sbuf::<T>(state.acc.shape());
+    let one_by_sum = state.sum.reciprocal();
+    nc.tensor_scalar(result, state.acc, Alu::Multiply, one_by_sum);
+    match out {
+        Vectors::Rows(out) => nc.store(out, result),
+        Vectors::Columns(out) => nc.store(out, turned(nc, result)),
+    }
+    if let Some([to_max, to_sum]) = statistics {
+        nc.store(to_max, state.neg_max);
+        nc.store(to_sum, one_by_sum);
+    }
 }

@@ -16,7 +16,19 @@ pub struct Shape {
 
 /// `softmax(scale · q · kᵀ) · v` per head, over the keys that a query sees; `sink` is one further logit of each head.
 pub fn attention(q: &[f64], k: &[f64], v: &[f64], sink: Option<&[f64]>, s: &Shape) -> Vec<f64> {
+    with_statistics(q, k, v, sink, s).0
+}
+
+/// [`attention`], and of each query the largest of its logits and the sum of the exponentials relative to it.
+pub fn with_statistics(
+    q: &[f64],
+    k: &[f64],
+    v: &[f64],
+    sink: Option<&[f64]>,
+    s: &Shape,
+) -> (Vec<f64>, Vec<[f64; 2]>) {
     let mut out = Vec::with_capacity(s.heads * s.queries * s.d);
+    let mut statistics = Vec::with_capacity(s.heads * s.queries);
     for h in 0..s.heads {
         let kv = h / (s.heads / s.kv_heads) * s.keys * s.d;
         for i in 0..s.queries {
@@ -39,9 +51,10 @@ pub fn attention(q: &[f64], k: &[f64], v: &[f64], sink: Option<&[f64]>, s: &Shap
                 row.iter_mut().zip(&v[kv + j * s.d..][..s.d]).for_each(|(o, v)| *o += p * v);
             }
             out.extend(row.iter().map(|o| if total > 0.0 { o / total } else { 0.0 }));
+            statistics.push([max, total]);
         }
     }
-    out
+    (out, statistics)
 }
 
 #[cfg(test)]
@@ -73,5 +86,10 @@ mod tests {
         check(None, &Shape { window: Some(1), ..causal }, [4.0, 8.0]);
         // A sink as heavy as one key: weights 1/3, 1/3 and 1/5, 3/5.
         check(Some(&[0.0]), &ONE, [4.0, 0.2 * 4.0 + 0.6 * 8.0]);
+        let statistics = with_statistics(&q, &k, &v, Some(&[0.0]), &ONE).1;
+        assert!(
+            statistics[0] == [0.0, 3.0] && (statistics[1][1] - 5.0 / 3.0).abs() < 1e-14,
+            "{statistics:?}"
+        );
     }
 }
