@@ -85,6 +85,11 @@ fn attention_decode_blocks() {
 }
 
 #[test]
+fn attention_decode_blocks_fp8() {
+    check("attention_decode_blocks_fp8");
+}
+
+#[test]
 fn attention_decode_fp8() {
     check("attention_decode_fp8");
 }
@@ -92,6 +97,11 @@ fn attention_decode_fp8() {
 #[test]
 fn attention_decode_masked() {
     check("attention_decode_masked");
+}
+
+#[test]
+fn attention_decode_rows() {
+    check("attention_decode_rows");
 }
 
 #[test]
@@ -175,8 +185,18 @@ fn kv_update_blocks() {
 }
 
 #[test]
+fn kv_update_blocks_fp8() {
+    check("kv_update_blocks_fp8");
+}
+
+#[test]
 fn kv_update_fp8() {
     check("kv_update_fp8");
+}
+
+#[test]
+fn kv_update_rows() {
+    check("kv_update_rows");
 }
 
 #[test]
@@ -352,6 +372,11 @@ fn rope_pair() {
 #[test]
 fn router() {
     check("router");
+}
+
+#[test]
+fn router_grouped() {
+    check("router_grouped");
 }
 
 #[test]

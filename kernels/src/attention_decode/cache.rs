@@ -10,8 +10,8 @@ use std::ops::Range;
 /// The caches of all sequences.
 #[derive(Clone, Copy)]
 pub(super) enum Cache<T: Elem> {
-    /// Keys `[batch, kv_heads, d, slots]`, values `[batch, kv_heads, slots, d]`.
-    Slots { keys: Hbm<T>, values: Hbm<T> },
+    /// Keys `[batch, kv_heads, d, slots]`, or with `rows` like the values, `[batch, kv_heads, slots, d]`.
+    Slots { keys: Hbm<T>, values: Hbm<T>, rows: bool },
     /// Rows of all heads, `[rows, kv_heads, d]`, and which row each slot is, `[batch, slots]`.
     Blocks { keys: Hbm<T>, values: Hbm<T>, numbers: Hbm<i32> },
 }
@@ -28,8 +28,8 @@ impl<T: Elem> Cache<T> {
     #[track_caller]
     pub fn heads(self, part: &Share) -> Cache<T> {
         match self {
-            Cache::Slots { keys, values } => {
-                Cache::Slots { keys: part.of(keys, 1), values: part.of(values, 1) }
+            Cache::Slots { keys, values, rows } => {
+                Cache::Slots { keys: part.of(keys, 1), values: part.of(values, 1), rows }
             }
             blocks @ Cache::Blocks { .. } => blocks,
         }
@@ -38,8 +38,8 @@ impl<T: Elem> Cache<T> {
     #[track_caller]
     pub fn of(self, b: Idx, seen: Option<Tile<i32>>) -> OfSequence<T> {
         let cache = match self {
-            Cache::Slots { keys, values } => {
-                Cache::Slots { keys: keys.at((b, .., .., ..)), values: values.at((b, .., .., ..)) }
+            Cache::Slots { keys, values, rows } => {
+                Cache::Slots { keys: keys.at((b, .., .., ..)), values: values.at((b, .., .., ..)), rows }
             }
             Cache::Blocks { keys, values, numbers } => {
                 Cache::Blocks { keys, values, numbers: numbers.at((b, ..)) }
@@ -78,6 +78,11 @@ impl<T: Elem> OfSequence<T> {
     #[track_caller]
     pub fn columns(&self, nc: Nc, heads: Range<usize>, c: &Chunk, all: Option<Tile<T>>) -> Tile<T> {
         match self.cache {
+            Cache::Slots { keys, rows: true, .. } => {
+                let keys = keys.at((heads, c.keys.clone(), ..)).split(1, &[c.lanes, c.tiles]);
+                let rows = nc.load(keys.permute(&[1, 2, 0, 3]));
+                turned(nc, rows.merge(2, 4)).permute(&[0, 2, 1])
+            }
             Cache::Slots { keys, .. } => {
                 let columns = nc.load(keys.at((heads, .., ..)).merge(0, 2).at((.., c.keys.clone())));
                 columns.split(1, &[c.lanes, c.tiles])
@@ -163,15 +168,22 @@ fn gathered<T: Elem>(
     rows
 }
 
-/// `[lanes, tiles, columns]` as `[columns, tiles, lanes]`.
+/// `[lanes, tiles, columns]` as `[columns, tiles, lanes]`. The tensor engine does not turn bytes: 8-bit floats pass as bf16, which holds them.
 #[nki::kernel]
 fn turned<T: Elem>(nc: Nc, rows: Tile<T>) -> Tile<T> {
     let [lanes, tiles, columns] = rows.dims();
     let turned = nc.sbuf::<T>([columns, tiles, lanes]);
     for t in 0..tiles {
+        let (tile, to) = (rows.at((.., t, ..)), turned.at((.., t, ..)));
+        if T::DTYPE.bytes() == 1 {
+            let bank = nc.psum_of::<bf16>([columns, lanes]);
+            nc.nc_transpose(bank, tile.to::<bf16>());
+            nc.tensor_copy(to, bank);
+            continue;
+        }
         let bank = nc.psum_of::<T>([columns, lanes]);
-        nc.nc_transpose(bank, rows.at((.., t, ..)));
-        nc.tensor_copy(turned.at((.., t, ..)), bank);
+        nc.nc_transpose(bank, tile);
+        nc.tensor_copy(to, bank);
     }
     turned
 }

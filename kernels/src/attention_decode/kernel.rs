@@ -46,7 +46,29 @@ pub fn attention_decode<T: Float>(
     sink: Option<Hbm<f32>>,
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
-    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims());
+    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims(), false);
+    let rule = Rule::Lengths { lengths, window: cfg.window };
+    attend(nc, [q, k, v], cache, slots, rule, Extra { sink, scales: None }, &cfg)
+}
+
+/// As [`attention_decode()`] with keys cached as rows, like the values: `k_cache` is `[batch, kv_heads, slots, d]`, as `kv_update_rows` writes
+/// it.
+///
+/// Keys are turned on chip, 128 slots at a time.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn attention_decode_rows<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    k_cache: Hbm<T>,
+    v_cache: Hbm<T>,
+    lengths: Hbm<i32>,
+    sink: Option<Hbm<f32>>,
+    cfg: AttentionDecodeConfig,
+) -> Hbm<T> {
+    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims(), true);
     let rule = Rule::Lengths { lengths, window: cfg.window };
     attend(nc, [q, k, v], cache, slots, rule, Extra { sink, scales: None }, &cfg)
 }
@@ -73,7 +95,7 @@ pub fn attention_decode_masked<T: Float>(
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
     let [batch, tokens, heads, _] = q.dims();
-    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims());
+    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims(), false);
     ensure!(nc, cfg.window.is_none(), "a mask says all: leave the keys outside of the window out of it");
     let fits = |m: Hbm<u8>, keys| [heads, 1].iter().any(|&h| m.shape() == [batch, keys, tokens, h]);
     ensure!(nc, fits(mask, slots), "a mask is [batch, slots, tokens, heads or 1]");
@@ -105,7 +127,7 @@ pub fn attention_decode_fp8<T: Float>(
     sink: Option<Hbm<f32>>,
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
-    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims());
+    let (cache, slots) = in_slots(nc, k_cache, v_cache, k.dims(), false);
     ensure!(
         nc,
         k_scale.shape() == [1] && v_scale.shape() == [1],
@@ -143,8 +165,51 @@ pub fn attention_decode_blocks<T: Float>(
     blocks: BlocksConfig,
     cfg: AttentionDecodeConfig,
 ) -> Hbm<T> {
+    let extra = Extra { sink, scales: None };
+    over_blocks(nc, [q, k, v], [k_cache, v_cache], table, lengths, extra, (blocks.length, &cfg))
+}
+
+/// As [`attention_decode_blocks()`] over blocks of 8-bit floats, as `kv_update_blocks_fp8` writes them: a cached key is `k_scale[0]` times what
+/// the cache holds, a value `v_scale[0]` times.
+#[nki::kernel]
+#[allow(clippy::too_many_arguments)]
+pub fn attention_decode_blocks_fp8<T: Float>(
+    nc: Nc,
+    q: Hbm<T>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    k_cache: Hbm<f8e4m3>,
+    v_cache: Hbm<f8e4m3>,
+    k_scale: Hbm<f32>,
+    v_scale: Hbm<f32>,
+    table: Hbm<i32>,
+    lengths: Hbm<i32>,
+    sink: Option<Hbm<f32>>,
+    blocks: BlocksConfig,
+    cfg: AttentionDecodeConfig,
+) -> Hbm<T> {
+    ensure!(
+        nc,
+        k_scale.shape() == [1] && v_scale.shape() == [1],
+        "one scale for all keys, one for all values"
+    );
+    let extra = Extra { sink, scales: Some([k_scale, v_scale]) };
+    over_blocks(nc, [q, k, v], [k_cache, v_cache], table, lengths, extra, (blocks.length, &cfg))
+}
+
+/// Attention over blocks of `length` slots.
+#[nki::kernel]
+fn over_blocks<T: Float, C: Elem>(
+    nc: Nc,
+    [q, k, v]: [Hbm<T>; 3],
+    [k_cache, v_cache]: [Hbm<C>; 2],
+    table: Hbm<i32>,
+    lengths: Hbm<i32>,
+    extra: Extra,
+    (length, cfg): (usize, &AttentionDecodeConfig),
+) -> Hbm<T> {
     let [batch, _, kv_heads, d]: [usize; 4] = k.dims();
-    let (length, [rows, _, _]) = (blocks.length, k_cache.dims());
+    let [rows, _, _] = k_cache.dims();
     let (keys_dims, values_dims): ([usize; 3], [usize; 3]) = (k_cache.dims(), v_cache.dims());
     let [sequences, n] = table.dims();
     ensure!(nc, keys_dims == [rows, kv_heads, d] && values_dims == keys_dims);
@@ -158,23 +223,28 @@ pub fn attention_decode_blocks<T: Float>(
         Cache::Blocks { keys: k_cache, values: v_cache, numbers },
         n * length,
         Rule::Lengths { lengths, window: cfg.window },
-        Extra { sink, scales: None },
-        &cfg,
+        extra,
+        cfg,
     )
 }
 
-/// A cache of slots for new keys `[batch, tokens, kv_heads, d]`, and how many slots it has.
+/// A cache of slots for new keys `[batch, tokens, kv_heads, d]`, which are `rows` or columns, and how many slots it has.
 #[nki::kernel]
 fn in_slots<C: Elem>(
     nc: Nc,
     keys: Hbm<C>,
     values: Hbm<C>,
     [batch, _, kv_heads, d]: [usize; 4],
+    rows: bool,
 ) -> (Cache<C>, usize) {
-    let [_, _, _, slots]: [usize; 4] = keys.dims();
-    ensure!(nc, keys.shape() == [batch, kv_heads, d, slots], "keys are [batch, kv_heads, d, slots]");
+    let [_, _, slots, _]: [usize; 4] = values.dims();
     ensure!(nc, values.shape() == [batch, kv_heads, slots, d], "values are [batch, kv_heads, slots, d]");
-    (Cache::Slots { keys, values }, slots)
+    if rows {
+        ensure!(nc, keys.shape() == values.shape(), "keys are [batch, kv_heads, slots, d]");
+    } else {
+        ensure!(nc, keys.shape() == [batch, kv_heads, d, slots], "keys are [batch, kv_heads, d, slots]");
+    }
+    (Cache::Slots { keys, values, rows }, slots)
 }
 
 /// All sequences, each over a cache of `slots`.

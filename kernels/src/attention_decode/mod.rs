@@ -1,5 +1,6 @@
-//! `attention_decode`, `attention_decode_masked`, `attention_decode_fp8` and `attention_decode_blocks`: attention of a few new tokens over a
-//! cache. See `DESIGN.md`.
+//! `attention_decode` and its relatives: attention of a few new tokens over a cache, whose keys are columns (`attention_decode`,
+//! `attention_decode_masked`, `attention_decode_fp8`), rows (`attention_decode_rows`) or in blocks (`attention_decode_blocks`,
+//! `attention_decode_blocks_fp8`). See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::{DType, Tensor};
@@ -32,6 +33,32 @@
 //! let spec =
 //!     attention_decode_blocks::specialize::<f32>(&q, &k, &v, &cache, &cache, &table, &lengths, sink, blocks, cfg);
 //! assert_eq!(nki::args::to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
+//! ```
+//!
+//! With keys cached as rows; and with a block of three slots of 8-bit floats, which count half:
+//!
+//! ```
+//! use nki::args::{from_f64, to_f64};
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::attention_decode::{
+//!     AttentionDecodeConfig, BlocksConfig, attention_decode_blocks_fp8, attention_decode_rows,
+//! };
+//!
+//! let one = |x| Tensor::from_f32(&[1, 1, 1, 1], &[x]).unwrap();
+//! let (q, k, v, sink, cfg) = (one(0.0), one(1.0), one(4.0), None::<&Tensor>, AttentionDecodeConfig::default);
+//! let cache = Tensor::from_f32(&[1, 1, 3, 1], &[2.0, 0.0, 0.0]).unwrap();
+//! let length = from_f64(DType::I32, &[1], &[1.0]).unwrap();
+//! let spec = attention_decode_rows::specialize::<f32>(&q, &k, &v, &cache, &cache, &length, sink, cfg());
+//! assert_eq!(to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
+//!
+//! let cache = from_f64(DType::F8E4M3, &[3, 1, 1], &[4.0, 0.0, 0.0]).unwrap();
+//! let (half, table) = (Tensor::from_f32(&[1], &[0.5]).unwrap(), from_f64(DType::I32, &[1, 1], &[0.0]).unwrap());
+//! let blocks = BlocksConfig { length: 3 };
+//! let spec = attention_decode_blocks_fp8::specialize::<f32>(
+//!     &q, &k, &v, &cache, &cache, &half, &half, &table, &length, sink, blocks, cfg(),
+//! );
+//! assert_eq!(to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [3.0]);
 //! ```
 //!
 //! The same with the caller's mask, which shows slot 2 alone; and with an 8-bit cache, whose values count half:
@@ -68,8 +95,8 @@ mod sequence;
 mod tests;
 
 pub use kernel::{
-    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_fp8,
-    attention_decode_masked,
+    AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks,
+    attention_decode_blocks_fp8, attention_decode_fp8, attention_decode_masked, attention_decode_rows,
 };
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
@@ -183,6 +210,31 @@ fn cases() -> Vec<Case> {
     all
 }
 
+/// What `attention_decode_rows` promises.
+pub static ROWS_CONTRACT: Contract = Contract {
+    kernel: attention_decode_rows::INFO,
+    tensors: &[
+        TensorRule::new("q", &["batch", "tokens", "heads", "d"]),
+        TensorRule::new("k", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("v", &["batch", "tokens", "kv_heads", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("k_cache", &["batch", "kv_heads", "slots", "d"]),
+        TensorRule::new("v_cache", &["batch", "kv_heads", "slots", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("lengths", &["batch"]).of(DType::I32).filled("uniform(0,257)"),
+        TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
+    ],
+    reference: |i| {
+        let (slots, d, rows) = (i.dim("slots"), i.dim("d"), i.tensor("k_cache"));
+        // Keys as columns of their head.
+        let at = |e: usize| e / (slots * d) * slots * d + e % slots * d + e / slots % d;
+        let k_cache: Vec<f64> = (0..rows.len()).map(|e| rows[at(e)]).collect();
+        let tensors = tensors(i, reference::Seen::Lengths(i.tensor("lengths")));
+        let tensors = reference::Tensors { k_cache: &k_cache, ..tensors };
+        vec![reference::attention_decode(&tensors, &shape(i, slots))]
+    },
+    ..CONTRACT
+};
+nki::contract!(ROWS_CONTRACT);
+
 /// What `attention_decode_fp8` promises.
 pub static FP8_CONTRACT: Contract = Contract {
     kernel: attention_decode_fp8::INFO,
@@ -202,11 +254,8 @@ pub static FP8_CONTRACT: Contract = Contract {
         TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
     ],
     reference: |i| {
-        let scaled = |cache, scale| -> Vec<f64> {
-            let scale = i.tensor(scale)[0];
-            i.tensor(cache).iter().map(|x| x * scale).collect()
-        };
-        let (k_cache, v_cache) = (scaled("k_cache", "k_scale"), scaled("v_cache", "v_scale"));
+        let k_cache = times_scale(i, "k_cache", "k_scale");
+        let v_cache = times_scale(i, "v_cache", "v_scale");
         let seen = reference::Seen::Lengths(i.tensor("lengths"));
         let tensors = reference::Tensors { k_cache: &k_cache, v_cache: &v_cache, ..tensors(i, seen) };
         vec![reference::attention_decode(&tensors, &shape(i, i.dim("slots")))]
@@ -324,23 +373,56 @@ pub static BLOCKS_CONTRACT: Contract = Contract {
         TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
     ],
     reference: blocks_reference,
-    requires: Some(|i| {
-        let bucket = i.value::<Option<usize>>("bucket").unwrap_or(usize::MAX);
-        i.within("lengths", 0.0..1.0 + (i.dim("n") * i.value::<usize>("length")).min(bucket) as f64)?;
-        i.within("table", f64::NEG_INFINITY..(i.dim("rows") / i.value::<usize>("length")) as f64)
-    }),
+    requires: Some(in_blocks),
     cases: blocks_cases,
     ..CONTRACT
 };
 nki::contract!(BLOCKS_CONTRACT);
+
+/// Whether sequences are no longer than their blocks, which the cache has.
+fn in_blocks(i: &Inputs) -> Result<(), String> {
+    let bucket = i.value::<Option<usize>>("bucket").unwrap_or(usize::MAX);
+    i.within("lengths", 0.0..1.0 + (i.dim("n") * i.value::<usize>("length")).min(bucket) as f64)?;
+    i.within("table", f64::NEG_INFINITY..(i.dim("rows") / i.value::<usize>("length")) as f64)
+}
+
+/// What `attention_decode_blocks_fp8` promises.
+pub static BLOCKS_FP8_CONTRACT: Contract = Contract {
+    kernel: attention_decode_blocks_fp8::INFO,
+    tensors: &[
+        TensorRule::new("q", &["batch", "tokens", "heads", "d"]),
+        TensorRule::new("k", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("v", &["batch", "tokens", "kv_heads", "d"]).filled("uniform(0,1)"),
+        TensorRule::new("k_cache", &["rows", "kv_heads", "d"]).of(DType::F8E4M3).filled("normal(0,30)"),
+        TensorRule::new("v_cache", &["rows", "kv_heads", "d"]).of(DType::F8E4M3).filled("uniform(0,240)"),
+        TensorRule::new("k_scale", &["1"]).of(DType::F32).filled("full(0.033)"),
+        TensorRule::new("v_scale", &["1"]).of(DType::F32).filled("full(0.0042)"),
+        TensorRule::new("table", &["batch", "n"]).of(DType::I32).filled("uniform(0,20)"),
+        TensorRule::new("lengths", &["batch"]).of(DType::I32).filled("uniform(0,257)"),
+        TensorRule::new("sink", &["heads"]).of(DType::F32).optional(),
+    ],
+    tolerance: FP8_CONTRACT.tolerance,
+    requires: Some(|i| {
+        ["k_scale", "v_scale"].into_iter().try_for_each(|s| i.within(s, 1e-30..1e30))?;
+        in_blocks(i)
+    }),
+    ..BLOCKS_CONTRACT
+};
+nki::contract!(BLOCKS_FP8_CONTRACT);
+
+/// The elements of a cache, each times its scale where there is one.
+fn times_scale(i: &Inputs, cache: &str, scale: &str) -> Vec<f64> {
+    let scale = i.get(scale).map_or(1.0, |s| s[0]);
+    i.tensor(cache).iter().map(|x| x * scale).collect()
+}
 
 /// The reference of `attention_decode` over what the blocks of each sequence hold.
 fn blocks_reference(i: &Inputs) -> Vec<Vec<f64>> {
     let (length, n) = (i.value::<usize>("length"), i.dim("n"));
     let s = shape(i, n * length);
     let blocks = reference::Blocks { table: i.tensor("table"), length, n };
-    let (k_cache, v_cache) =
-        (blocks.laid_out(i.tensor("k_cache"), &s, true), blocks.laid_out(i.tensor("v_cache"), &s, false));
+    let [keys, values] = [times_scale(i, "k_cache", "k_scale"), times_scale(i, "v_cache", "v_scale")];
+    let (k_cache, v_cache) = (blocks.laid_out(&keys, &s, true), blocks.laid_out(&values, &s, false));
     let seen = reference::Seen::Lengths(i.tensor("lengths"));
     let tensors = reference::Tensors { k_cache: &k_cache, v_cache: &v_cache, ..tensors(i, seen) };
     vec![reference::attention_decode(&tensors, &s)]

@@ -1,6 +1,6 @@
 use super::{
     AttentionDecodeConfig, BlocksConfig, attention_decode, attention_decode_blocks, attention_decode_fp8,
-    attention_decode_masked,
+    attention_decode_masked, attention_decode_rows,
 };
 use crate::attention::{AttentionConfig, attention};
 use crate::kv_update::{KvUpdateConfig, kv_update_fp8};
@@ -100,6 +100,29 @@ fn slots_that_nobody_sees_change_nothing() {
         }
         for mode in [Mode::Host, Mode::Sim] {
             assert_eq!(run(NAN, mode), run(0.0, mode), "{mode} {window:?}");
+        }
+    }
+}
+
+/// Keys as rows and as columns give the same bits, whatever unused slots hold.
+#[test]
+fn keys_as_rows_and_as_columns_agree() {
+    let (q, k) = (tensor("normal:f32[2,1,4,16]@1"), tensor("normal:f32[2,1,2,16]@2"));
+    let v = tensor("normal:f32[2,1,2,16]@3");
+    for rest in [0.0, NAN, f64::INFINITY] {
+        let (k_cache, v_cache) = caches(|_, slot| slot < 30, rest);
+        let columns = to_f64(&k_cache);
+        let at = |i: usize| i / 640 * 640 + i % 16 * 40 + i / 16 % 40;
+        let rows: Vec<f64> = (0..columns.len()).map(|i| columns[at(i)]).collect();
+        let k_rows = from_f64(DType::F32, &[2, 2, 40, 16], &rows).unwrap();
+        let (lengths, sink, cfg) = (lengths(&[30, 30]), None::<&Tensor>, AttentionDecodeConfig::default);
+        let of_columns =
+            attention_decode::specialize::<f32>(&q, &k, &v, &k_cache, &v_cache, &lengths, sink, cfg());
+        let of_rows =
+            attention_decode_rows::specialize::<f32>(&q, &k, &v, &k_rows, &v_cache, &lengths, sink, cfg());
+        for mode in [Mode::Interp, Mode::Host, Mode::Sim] {
+            let run = |spec: &nki::Specialization| to_f64(&spec.run(mode, Target::Trn2).unwrap()[0]);
+            assert_eq!(run(&of_rows), run(&of_columns), "{mode}, {rest} in unused slots");
         }
     }
 }

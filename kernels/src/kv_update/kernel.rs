@@ -45,6 +45,28 @@ pub fn kv_update<T: Float>(
     }
 }
 
+/// As [`kv_update()`] with keys cached as rows, like the values: `k_cache` is `[batch, kv_heads, slots, d]`.
+#[nki::kernel]
+pub fn kv_update_rows<T: Float>(
+    nc: Nc,
+    #[inout] k_cache: Hbm<T>,
+    #[inout] v_cache: Hbm<T>,
+    k: Hbm<T>,
+    v: Hbm<T>,
+    positions: Hbm<i32>,
+    cfg: KvUpdateConfig,
+) {
+    let sizes = Sizes::new(nc, k_cache.permute(&[0, 1, 3, 2]), v_cache, k, v, positions);
+    let at = first_slots(nc, positions, cfg.skip);
+    let mine = Share::new(nc, sizes.batch, 1);
+    for b in nc.range(mine.len()) {
+        let b = b + mine.range().start;
+        for (cache, new) in [(k_cache, k), (v_cache, v)] {
+            values(nc, cache.at((b, .., .., ..)), new.at((b, .., .., ..)), at.at((.., b..b + 1)), &cfg);
+        }
+    }
+}
+
 /// As [`kv_update()`] for caches of 8-bit floats: an element is `clip(x / scale, ±240)`, rounded to f8e4m3.
 ///
 /// `k_scale` and `v_scale`, `[1]`, are positive, and what `attention_decode_fp8` multiplies by.
@@ -210,6 +232,31 @@ pub fn kv_update_blocks<T: Float>(nc: Nc, #[inout] cache: Hbm<T>, new: Hbm<T>, s
     for t in nc.tiles(tokens, 128) {
         let chosen = nc.load(slots.at((t, ..)));
         let rows = nc.load(new.at((t, ..)));
+        nc.dma_copy(cache.vector_select(chosen), rows).oob_mode(OobMode::Skip);
+    }
+}
+
+/// As [`kv_update_blocks()`] for a cache of 8-bit floats: an element is `clip(x / scale[0], ±240)`, rounded to f8e4m3.
+///
+/// `scale`, `[1]`, is positive, and what `attention_decode_blocks_fp8` multiplies by.
+#[nki::kernel]
+pub fn kv_update_blocks_fp8<T: Float>(
+    nc: Nc,
+    #[inout] cache: Hbm<f8e4m3>,
+    new: Hbm<T>,
+    scale: Hbm<f32>,
+    slots: Hbm<i32>,
+) {
+    let [_, width] = cache.dims();
+    let [tokens, new_width] = new.dims();
+    let [n_slots] = slots.dims();
+    ensure!(nc, new_width == width && n_slots == tokens && width > 0);
+    ensure!(nc, scale.shape() == [1], "one scale for the whole cache");
+    let inverse = nc.load(scale.reshape([1, 1]).broadcast(0, 128)).reciprocal();
+    let slots = slots.reshape([tokens, 1]);
+    for t in nc.tiles(tokens, 128) {
+        let (chosen, rows) = (nc.load(slots.at((t, ..))), nc.sbuf::<f8e4m3>([t.len(), width]));
+        quantise(nc, rows, nc.load(new.at((t, ..))), inverse.at((0..t.len(), ..)));
         nc.dma_copy(cache.vector_select(chosen), rows).oob_mode(OobMode::Skip);
     }
 }

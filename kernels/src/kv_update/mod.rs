@@ -1,4 +1,4 @@
-//! `kv_update`, `kv_update_fp8` and `kv_update_blocks`: new keys and values into their caches, in place. See `DESIGN.md`.
+//! `kv_update` and its relatives: new keys and values into their caches, in place. See `DESIGN.md`.
 //!
 //! ```
 //! use nki::ir::{DType, Tensor};
@@ -34,13 +34,35 @@
 //! // 2,000 is beyond the largest.
 //! assert_eq!(nki::args::to_f64(&caches[1]), [0.0, 240.0, 0.0]);
 //! ```
+//!
+//! Keys as rows, and an 8-bit cache of blocks:
+//!
+//! ```
+//! use nki::args::{from_f64, to_f64};
+//! use nki::ir::{DType, Tensor};
+//! use nki::prelude::*;
+//! use nki_kernels::kv_update::{KvUpdateConfig, kv_update_blocks_fp8, kv_update_rows};
+//!
+//! let cache = Tensor::zeros(DType::F32, &[1, 1, 2, 2]);
+//! let new = Tensor::from_f32(&[1, 1, 1, 2], &[5.0, 6.0]).unwrap();
+//! let last = from_f64(DType::I32, &[1], &[1.0]).unwrap();
+//! let spec = kv_update_rows::specialize::<f32>(&cache, &cache, &new, &new, &last, KvUpdateConfig::default());
+//! assert_eq!(to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [0.0, 0.0, 5.0, 6.0]);
+//!
+//! let cache = Tensor::zeros(DType::F8E4M3, &[2, 2]);
+//! let (new, scale) = (Tensor { shape: vec![1, 2], ..new }, Tensor::from_f32(&[1], &[0.5]).unwrap());
+//! let spec = kv_update_blocks_fp8::specialize::<f32>(&cache, &new, &scale, &last);
+//! assert_eq!(to_f64(&spec.run(Mode::Sim, Target::Trn2).unwrap()[0]), [0.0, 0.0, 10.0, 12.0]);
+//! ```
 
 mod kernel;
 pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{KvUpdateConfig, kv_update, kv_update_blocks, kv_update_fp8};
+pub use kernel::{
+    KvUpdateConfig, kv_update, kv_update_blocks, kv_update_blocks_fp8, kv_update_fp8, kv_update_rows,
+};
 
 pub(crate) use kernel::quantise;
 
@@ -76,6 +98,28 @@ pub static CONTRACT: Contract = Contract {
     flops: |_| 0,
 };
 nki::contract!(CONTRACT);
+
+/// What `kv_update_rows` promises.
+pub static ROWS_CONTRACT: Contract = Contract {
+    kernel: kv_update_rows::INFO,
+    tensors: &[
+        TensorRule::new("k_cache", &["batch", "kv_heads", "slots", "d"]),
+        TensorRule::new("v_cache", &["batch", "kv_heads", "slots", "d"]),
+        TensorRule::new("k", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("v", &["batch", "tokens", "kv_heads", "d"]),
+        TensorRule::new("positions", &["batch"]).of(DType::I32).filled("uniform(0,256)"),
+    ],
+    results: &[
+        ResultRule { name: "k_cache", shape: &["batch", "kv_heads", "slots", "d"] },
+        ResultRule { name: "v_cache", shape: &["batch", "kv_heads", "slots", "d"] },
+    ],
+    reference: |i| {
+        let one = |cache, new| reference::updated(i.tensor(cache), new_rows(i, new), false);
+        vec![one("k_cache", "k"), one("v_cache", "v")]
+    },
+    ..CONTRACT
+};
+nki::contract!(ROWS_CONTRACT);
 
 /// What `kv_update_fp8` promises.
 pub static FP8_CONTRACT: Contract = Contract {
@@ -168,19 +212,22 @@ pub static BLOCKS_CONTRACT: Contract = Contract {
         let (cache, new, slots) = (i.tensor("cache"), i.tensor("new"), i.tensor("slots"));
         vec![reference::updated_blocks(cache, new, slots, i.dim("width"))]
     },
-    requires: Some(|i| {
-        i.within("slots", f64::NEG_INFINITY..i.dim("rows") as f64)?;
-        let mut used: Vec<f64> = i.tensor("slots").iter().copied().filter(|s| *s >= 0.0).collect();
-        used.sort_by(f64::total_cmp);
-        match used.windows(2).find(|w| w[0] == w[1]) {
-            Some(w) => Err(format!("slot {} is twice in `slots`", w[0])),
-            None => Ok(()),
-        }
-    }),
+    requires: Some(different_slots),
     cases: blocks_cases,
     ..CONTRACT
 };
 nki::contract!(BLOCKS_CONTRACT);
+
+/// Whether every token has a slot of its own in the cache, or none.
+fn different_slots(i: &Inputs) -> Result<(), String> {
+    i.within("slots", f64::NEG_INFINITY..i.dim("rows") as f64)?;
+    let mut used: Vec<f64> = i.tensor("slots").iter().copied().filter(|s| *s >= 0.0).collect();
+    used.sort_by(f64::total_cmp);
+    match used.windows(2).find(|w| w[0] == w[1]) {
+        Some(w) => Err(format!("slot {} is twice in `slots`", w[0])),
+        None => Ok(()),
+    }
+}
 
 fn blocks_cases() -> Vec<Case> {
     let case = |rows, width, tokens, slots: &str| {
@@ -194,3 +241,28 @@ fn blocks_cases() -> Vec<Case> {
         case(40, 128, 5, "full(-1)"),
     ]
 }
+
+/// What `kv_update_blocks_fp8` promises.
+pub static BLOCKS_FP8_CONTRACT: Contract = Contract {
+    kernel: kv_update_blocks_fp8::INFO,
+    tensors: &[
+        TensorRule::new("cache", &["rows", "width"]).of(DType::F8E4M3),
+        TensorRule::new("new", &["tokens", "width"]),
+        TensorRule::new("scale", &["1"]).of(DType::F32).filled("full(0.02)"),
+        TensorRule::new("slots", &["tokens"]).of(DType::I32).filled("iota(3,1)"),
+    ],
+    reference: |i| {
+        let new = reference::quantised(i.tensor("new"), i.tensor("scale")[0]);
+        vec![reference::updated_blocks(i.tensor("cache"), &new, i.tensor("slots"), i.dim("width"))]
+    },
+    tolerance: FP8_CONTRACT.tolerance,
+    requires: Some(|i| i.within("scale", 1e-30..1e30).and_then(|()| different_slots(i))),
+    cases: || {
+        let mut all = blocks_cases();
+        // A scale that clips some.
+        all.push(all[0].clone().arg("scale", "full(0.005)"));
+        all
+    },
+    ..BLOCKS_CONTRACT
+};
+nki::contract!(BLOCKS_FP8_CONTRACT);

@@ -260,7 +260,7 @@ impl<T: Float, W: Elem> Layer<T, W> {
 
 /// `dst = act(gate) ∘ (up + offset)`, or `act(up)` without a gate, after biases and limits.
 #[nki::kernel]
-fn gated<T: Float, M: OnChip>(
+pub(crate) fn gated<T: Float, M: OnChip>(
     nc: Nc,
     dst: Tile<T>,
     gate: Option<Tensor<f32, M>>,

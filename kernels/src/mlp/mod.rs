@@ -38,6 +38,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use kernel::gated;
 pub use kernel::{BlockConfig, MlpConfig, Mode, mlp, mlp_block, mlp_fp8};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance, sweep};

@@ -1,14 +1,64 @@
 //! A mixture of experts over blocks of tokens.
 
+use crate::activation::Function;
+use crate::mlp::{MlpConfig, gated};
 use nki::ir::op::OobMode;
 use nki::prelude::*;
 
-/// `out[t, :] = Σ affinities[t, e] · ((silu(x[t] · gate[e]) ∘ (x[t] · up[e])) · down[e])` over the blocks that token `t` is in.
+/// What experts compute between their projections.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct MoeConfig {
+    /// The function of the gate, or of the up projection where there is no gate.
+    #[config(default = Function::Silu)]
+    pub function: Function,
+    /// Limits of the gate projection after its bias.
+    #[config(default = None)]
+    pub gate_low: Option<f32>,
+    #[config(default = None)]
+    pub gate_high: Option<f32>,
+    /// Limits of the up projection after its bias.
+    #[config(default = None)]
+    pub up_low: Option<f32>,
+    #[config(default = None)]
+    pub up_high: Option<f32>,
+    /// Added to the up projection after its limits.
+    #[config(default = 0.0)]
+    pub up_offset: f32,
+}
+
+impl MoeConfig {
+    /// The experts of gpt-oss: `g · σ(1.702g) ∘ (u + 1)` with `g ≤ 7` and `-7 ≤ u ≤ 7`.
+    pub fn gpt_oss() -> MoeConfig {
+        MoeConfig {
+            function: Function::GeluSigmoid,
+            gate_high: Some(7.0),
+            up_low: Some(-7.0),
+            up_high: Some(7.0),
+            up_offset: 1.0,
+            ..MoeConfig::default()
+        }
+    }
+    /// As a layer says it.
+    fn layer(&self) -> MlpConfig {
+        MlpConfig {
+            activation: self.function,
+            gate_low: self.gate_low,
+            gate_high: self.gate_high,
+            up_low: self.up_low,
+            up_high: self.up_high,
+            up_offset: self.up_offset,
+            ..MlpConfig::default()
+        }
+    }
+}
+
+/// `out[t, :] = Σ affinities[t, e] · ((act(x[t] · gate[e] + b_gate[e]) ∘ (x[t] · up[e] + b_up[e])) · down[e] + b_down[e])` over the blocks that
+/// token `t` is in.
 ///
 /// `x` is `[tokens, hidden]`. A block is up to 512 tokens for one expert: `ids`, `[blocks, block]`, has their numbers, where a
 /// number that is no token, such as -1, is padding; `experts`, `[blocks]`, the expert. No token is twice in a block.
 /// `gate` and `up` are `[experts, hidden, inner]`, `down` `[experts, inner, hidden]`, `affinities` `[tokens, experts]`. Without `gate`
-/// the inner state is `silu(x · up)`. Sums are f32, those over blocks too; `x`, and the inner state, are rounded to `T`.
+/// the inner state is `act(x · up + b_up)`. Biases are `[experts, inner]` and `[experts, hidden]`; limits apply after them. Sums are f32, those over blocks too; `x`, and the inner state, are rounded to `T`.
 #[nki::kernel]
 #[allow(clippy::too_many_arguments)] // The weights of a layer.
 pub fn moe<T: Float>(
@@ -17,9 +67,13 @@ pub fn moe<T: Float>(
     gate: Option<Hbm<T>>,
     up: Hbm<T>,
     down: Hbm<T>,
+    b_gate: Option<Hbm<T>>,
+    b_up: Option<Hbm<T>>,
+    b_down: Option<Hbm<T>>,
     affinities: Hbm<f32>,
     ids: Hbm<i32>,
     experts: Hbm<i32>,
+    cfg: MoeConfig,
 ) -> Hbm<T> {
     let ([tokens, hidden], [count, h, inner]) = (x.dims(), up.dims());
     let (down_shape, table): ([usize; 3], [usize; 2]) = (down.dims(), affinities.dims());
@@ -29,6 +83,16 @@ pub fn moe<T: Float>(
         let shape: [usize; 3] = gate.dims();
         ensure!(nc, shape == [count, hidden, inner]);
     }
+    for bias in [b_gate, b_up].into_iter().flatten() {
+        ensure!(nc, bias.shape() == [count, inner], "a bias for each expert and inner element");
+    }
+    ensure!(nc, b_down.is_none_or(|b| b.shape() == [count, hidden]), "a bias for each expert and element");
+    let gate_only = b_gate.is_some() || cfg.gate_low.is_some() || cfg.gate_high.is_some();
+    ensure!(
+        nc,
+        gate.is_some() || !(gate_only || cfg.up_offset != 0.0),
+        "bias and limits of the gate, and the offset of up, need a gate"
+    );
     ensure!(nc, table == [tokens, count] && named == blocks);
     ensure!(nc, tokens > 0 && hidden > 0 && inner > 0 && blocks > 0);
     ensure!(nc, block > 0 && block <= 512, "one bank of PSUM holds 512 tokens");
@@ -44,8 +108,9 @@ pub fn moe<T: Float>(
     for b in nc.range(blocks) {
         let ids = ids.at((b, ..)).reshape([block, 1]);
         let x_t = gathered(nc, x, ids);
-        let e = Expert { gate, up, down, index: expert.at((.., b..b + 1)) };
-        let state = inner_state(nc, x_t, &e);
+        let biases = [b_gate, b_up, b_down];
+        let e = Expert { gate, up, down, biases, index: expert.at((.., b..b + 1)) };
+        let state = inner_state(nc, x_t, &e, &cfg.layer());
         let y = project(nc, state, &e);
         for t in nc.tiles(block, 128) {
             let id = nc.load(ids.at((t, ..)));
@@ -77,6 +142,8 @@ struct Expert<T: Float> {
     gate: Option<Hbm<T>>,
     up: Hbm<T>,
     down: Hbm<T>,
+    /// Of gate, up and down.
+    biases: [Option<Hbm<T>>; 3],
     index: Tile<i32>,
 }
 
@@ -114,10 +181,27 @@ fn columns<T: Float>(nc: Nc, matrix: Hbm<T>, index: Tile<i32>, c: Block) -> Tile
     strip
 }
 
-/// `silu(x · gate) ∘ (x · up)`, transposed: `[128, ⌈inner / 128⌉, block]`.
+/// The expert's vector of `[experts, n]` as `[128, ⌈n / 128⌉]` in f32: element `i` is on partition `i % 128`, in column `i / 128`.
 #[nki::kernel]
-fn inner_state<T: Float>(nc: Nc, x_t: Tile<T>, e: &Expert<T>) -> Tile<T> {
+fn lanes<T: Float>(nc: Nc, vectors: Hbm<T>, index: Tile<i32>) -> Tile<f32> {
+    let n = vectors.dim(1);
+    let (tiles, rest) = (n / 128, n % 128);
+    let loaded = nc.zeros::<T>([n.min(128), n.div_ceil(128)]);
+    if tiles > 0 {
+        let whole = vectors.at((index, 0..tiles * 128)).split(0, &[tiles, 128]).permute(&[1, 0]);
+        nc.dma_copy(loaded.at((.., 0..tiles)), whole);
+    }
+    if rest > 0 {
+        nc.dma_copy(loaded.at((0..rest, tiles..)), vectors.at((index, tiles * 128..n)).expand(1));
+    }
+    loaded.to::<f32>()
+}
+
+/// `act(x · gate + b_gate) ∘ (x · up + b_up)`, transposed: `[128, ⌈inner / 128⌉, block]`.
+#[nki::kernel]
+fn inner_state<T: Float>(nc: Nc, x_t: Tile<T>, e: &Expert<T>, cfg: &MlpConfig) -> Tile<T> {
     let ([_, hidden, inner], block) = (e.up.dims(), x_t.dim(2));
+    let [gate_bias, up_bias] = [e.biases[0], e.biases[1]].map(|b| b.map(|b| lanes(nc, b, e.index)));
     let state = nc.sbuf::<T>([inner.min(128), inner.div_ceil(128), block]);
     for wide in nc.tiles(inner, 256) {
         let up = columns(nc, e.up, e.index, wide);
@@ -132,35 +216,35 @@ fn inner_state<T: Float>(nc: Nc, x_t: Tile<T>, e: &Expert<T>) -> Tile<T> {
                 acc
             };
             // 256 columns are two rows of the state.
-            let to = state.at((0..i.len(), wide.index() * 2 + i.index(), ..));
+            let row = wide.index() * 2 + i.index();
+            let bias = |b: Option<Tile<f32>>| b.map(|b| b.at((0..i.len(), row)));
             let up = product(up);
-            match gate {
-                Some(gate) => {
-                    let active = nc.sbuf::<f32>([i.len(), block]);
-                    nc.activation(active, Act::Silu, product(gate));
-                    nc.tensor_tensor(to, active, up, Alu::Multiply);
-                }
-                None => drop(nc.activation(to, Act::Silu, up)),
-            }
+            let to = state.at((0..i.len(), row, ..));
+            gated(nc, to, gate.map(product), up, [bias(gate_bias), bias(up_bias)], cfg);
         }
     }
     state
 }
 
-/// `state · down` as a strip `[128, ⌈block / 128⌉, hidden]`.
+/// `state · down + b_down` as a strip `[128, ⌈block / 128⌉, hidden]`.
 #[nki::kernel]
 fn project<T: Float>(nc: Nc, state: Tile<T>, e: &Expert<T>) -> Tile<f32> {
     let ([_, inner, hidden], block) = (e.down.dims(), state.dim(2));
     let y = nc.sbuf::<f32>([block.min(128), block.div_ceil(128), hidden]);
     for h in nc.tiles(hidden, 512) {
         let weights = columns(nc, e.down, e.index, h);
+        let bias = e.biases[2].map(|b| nc.load(b.at((e.index, h)).expand(0).broadcast(0, block.min(128))));
         for t in nc.tiles(block, 128) {
             let acc = nc.psum([t.len(), h.len()]);
             for i in nc.tiles(inner, 128) {
                 let stationary = state.at((0..i.len(), i.index(), t));
                 nc.nc_matmul(acc, stationary, weights.at((0..i.len(), i.index(), ..)));
             }
-            nc.tensor_copy(y.at((0..t.len(), t.index(), h)), acc);
+            let to = y.at((0..t.len(), t.index(), h));
+            match bias {
+                Some(bias) => drop(nc.tensor_tensor(to, acc, bias.at((0..t.len(), ..)), Alu::Add)),
+                None => drop(nc.tensor_copy(to, acc)),
+            }
         }
     }
     y

@@ -4,7 +4,7 @@
 //! use nki::args::{from_f64, to_f64};
 //! use nki::ir::{DType, Tensor};
 //! use nki::prelude::*;
-//! use nki_kernels::moe::{blocks, moe};
+//! use nki_kernels::moe::{MoeConfig, blocks, moe};
 //!
 //! // Two tokens of one number; expert 1 doubles what expert 0 does.
 //! let x = Tensor::from_f32(&[2, 1], &[1.0, 1.0]).unwrap();
@@ -16,7 +16,8 @@
 //!     from_f64(DType::I32, shape, &v.iter().map(|&v| v.into()).collect::<Vec<_>>()).unwrap()
 //! };
 //! let (ids, experts) = (int(&[2, 2], &b.ids), int(&[2], &b.experts));
-//! let s = moe::specialize::<f32>(&x, None::<&Tensor>, &up, &down, &affinities, &ids, &experts);
+//! let (none, cfg) = (None::<&Tensor>, MoeConfig::default());
+//! let s = moe::specialize::<f32>(&x, none, &up, &down, none, none, none, &affinities, &ids, &experts, cfg);
 //! let y = to_f64(&s.run(Mode::Sim, Target::Trn2).unwrap()[0]);
 //! assert!((y[1] - 2.0 * y[0]).abs() < 1e-6);
 //! ```
@@ -28,7 +29,7 @@ pub mod reference;
 mod tests;
 
 pub use blocks::{Blocks, blocks};
-pub use kernel::moe;
+pub use kernel::{MoeConfig, moe};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;
@@ -42,6 +43,9 @@ pub static CONTRACT: Contract = Contract {
         TensorRule::new("gate", &["experts", "hidden", "inner"]).optional().filled("normal(0,0.1)"),
         TensorRule::new("up", &["experts", "hidden", "inner"]).filled("normal(0,0.1)"),
         TensorRule::new("down", &["experts", "inner", "hidden"]).filled("normal(0,0.1)"),
+        TensorRule::new("b_gate", &["experts", "inner"]).optional(),
+        TensorRule::new("b_up", &["experts", "inner"]).optional(),
+        TensorRule::new("b_down", &["experts", "hidden"]).optional(),
         TensorRule::new("affinities", &["tokens", "experts"]).of(DType::F32).filled("uniform(0.1,1)"),
         TensorRule::new("ids", &["blocks", "block"]).of(DType::I32).filled("iota"),
         TensorRule::new("experts", &["blocks"]).of(DType::I32).filled("uniform(0,4)"),
@@ -80,7 +84,20 @@ fn repeated(ids: &[f64]) -> Option<f64> {
 }
 
 fn mixed(i: &Inputs) -> Vec<f64> {
-    let w = reference::Weights { gate: i.get("gate"), up: i.tensor("up"), down: i.tensor("down") };
+    let limits = |low: &str, high: &str| {
+        let limit = |name, none| i.value::<Option<f32>>(name).map_or(none, f64::from);
+        [limit(low, f64::NEG_INFINITY), limit(high, f64::INFINITY)]
+    };
+    let w = reference::Weights {
+        gate: i.get("gate"),
+        up: i.tensor("up"),
+        down: i.tensor("down"),
+        biases: ["b_gate", "b_up", "b_down"].map(|b| i.get(b)),
+        function: i.value("function"),
+        gate_limits: limits("gate_low", "gate_high"),
+        up_limits: limits("up_low", "up_high"),
+        up_offset: i.value::<f32>("up_offset").into(),
+    };
     let s = reference::Shape {
         hidden: i.dim("hidden"),
         inner: i.dim("inner"),
@@ -103,7 +120,18 @@ fn cases() -> Vec<Case> {
         case.arg("experts", format!("uniform(0,{experts})")).arg("ids", ids)
     };
     // Blocks whose first tokens, or last, are padding; tokens in no block.
+    let biased = |case: Case| case.arg("b_up", "normal(0,0.3)").arg("b_down", "normal");
+    let limited = |case: Case| {
+        let case = case.arg("gate", "normal(0,0.1)").arg("b_gate", "normal(0,0.3)").arg("up_offset", "1");
+        case.arg("gate_high", "0.3")
+            .arg("up_low", "-0.3")
+            .arg("up_high", "0.2")
+            .arg("function", "gelu_sigmoid")
+    };
     vec![
+        biased(case([5, 64, 48, 3, 3, 2], "iota")).arg("function", "relu"),
+        biased(limited(case([40, 130, 129, 2, 3, 16], "iota(-5,1)"))),
+        limited(case([300, 67, 300, 5, 2, 129], "iota(30,1)")),
         case([1, 1, 1, 1, 1, 1], "iota"),
         case([5, 64, 48, 3, 3, 2], "iota"),
         case([40, 130, 129, 2, 3, 16], "iota(-5,1)").arg("gate", "normal(0,0.1)"),

@@ -4,6 +4,8 @@ use nki::Mode;
 use nki::args::{Generator, from_f64, to_f64};
 use nki::ir::{Code, Target, Tensor};
 
+const NONE: Option<&Tensor> = None;
+
 fn tensor(text: &str) -> Tensor {
     text.parse::<Generator>().unwrap().tensor(DType::F32, &[], 0).unwrap()
 }
@@ -48,11 +50,23 @@ fn routed_tokens_get_all_their_experts() {
     // Affinities are 0 where a token does not go: every expert for every token is the same sum.
     let everyone: Vec<f64> = (0..6 * 45).map(|i| f64::from(i % 45)).collect();
     let shape = reference::Shape { hidden: 24, inner: 20, experts: 6, block: 45 };
-    let w = reference::Weights { gate: Some(&weights[0]), up: &weights[1], down: &weights[2] };
+    let w = reference::Weights::plain(Some(&weights[0]), &weights[1], &weights[2]);
     let all: Vec<f64> = (0..6).map(f64::from).collect();
     let want = reference::moe(&x_values, &w, &to_f64(&routed[2]), &everyone, &all, shape);
     let scale = want.iter().fold(0.0, |m: f64, w| m.max(w.abs()));
-    let s = moe::specialize::<f32>(&x, Some(&gate), &up, &down, &routed[2], &ids, &experts);
+    let s = moe::specialize::<f32>(
+        &x,
+        Some(&gate),
+        &up,
+        &down,
+        NONE,
+        NONE,
+        NONE,
+        &routed[2],
+        &ids,
+        &experts,
+        MoeConfig::default(),
+    );
     for mode in Mode::ALL {
         let got = to_f64(&s.run(mode, Target::Trn2).unwrap()[0]);
         assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 1e-5 * scale), "{mode}");
@@ -63,7 +77,20 @@ fn routed_tokens_get_all_their_experts() {
 fn what_it_does_not_take_is_refused() {
     let refused =
         |up: [usize; 3], down: [usize; 3], table: [usize; 2], ids: [usize; 2], experts: [usize; 1]| {
-            let s = moe::specialize::<f32>([9, 8], None::<[usize; 3]>, up, down, table, ids, experts);
+            let none = None::<[usize; 2]>;
+            let s = moe::specialize::<f32>(
+                [9, 8],
+                None::<[usize; 3]>,
+                up,
+                down,
+                none,
+                none,
+                none,
+                table,
+                ids,
+                experts,
+                MoeConfig::default(),
+            );
             let e = s.trace().unwrap_err();
             assert_eq!(e.first_code(), Some(Code::Ensure), "{e}");
         };

@@ -55,12 +55,7 @@ pub fn router<T: Float>(
     let bias = bias.map(|b| nc.load(b.reshape([1, experts]).broadcast(0, tokens.min(128))));
     for t in nc.tiles(tokens, 128) {
         let n = t.len();
-        let x_t = transposed(nc, x.at((t, ..)));
-        let acc = nc.psum([n, experts]);
-        for h in nc.tiles(hidden, 128) {
-            let part = |tile: Tile<T>| tile.at((0..h.len(), h.index(), ..));
-            nc.nc_matmul(acc, part(x_t), part(weights));
-        }
+        let acc = logits_of(nc, x.at((t, ..)), weights);
         // The search reads at least eight columns; those beyond the experts lose.
         let all = nc.sbuf::<f32>([n, experts.max(8)]);
         let row = all.at((.., 0..experts));
@@ -82,9 +77,21 @@ pub fn router<T: Float>(
     (logits, index, affinities)
 }
 
+/// `x · weights` of up to 128 tokens, `weights` being strips.
+#[nki::kernel]
+pub(super) fn logits_of<T: Float>(nc: Nc, x: Hbm<T>, weights: Tile<T>) -> Acc {
+    let ([n, hidden], x_t) = (x.dims(), transposed(nc, x));
+    let acc = nc.psum([n, weights.dim(2)]);
+    for h in nc.tiles(hidden, 128) {
+        let part = |tile: Tile<T>| tile.at((0..h.len(), h.index(), ..));
+        nc.nc_matmul(acc, part(x_t), part(weights));
+    }
+    acc
+}
+
 /// 1 at the `k` largest logits of a row, which `best` holds in descending order, and 0 elsewhere.
 #[nki::kernel]
-fn chosen(nc: Nc, all: Tile<f32>, best: Tile<f32>, k: usize) -> Tile<f32> {
+pub(super) fn chosen(nc: Nc, all: Tile<f32>, best: Tile<f32>, k: usize) -> Tile<f32> {
     let shape = all.dims::<2>();
     // Values that are not sought are infinite, as no logit is.
     let sought = best.copy();

@@ -1,4 +1,4 @@
-use super::{RouterConfig, router};
+use super::{GroupedConfig, RouterConfig, router, router_grouped};
 use nki::Mode;
 use nki::args::{Generator, to_f64};
 use nki::ir::{Code, DType, Target, Tensor};
@@ -32,4 +32,20 @@ fn what_it_does_not_take_is_refused() {
     refused([4, 8], [8, 16], None, 9);
     refused([4, 8], [8, 4], None, 5);
     refused([4, 8], [8, 4], None, 0);
+}
+
+#[test]
+fn groups_that_it_does_not_take_are_refused() {
+    let traced = |experts: usize, k, groups, top_groups| {
+        let cfg = GroupedConfig { k, groups, top_groups, ..GroupedConfig::default() };
+        let none = None::<[usize; 1]>;
+        router_grouped::specialize::<f32>([4, 8], [8, experts], none, cfg)
+            .trace()
+            .map_or_else(|e| e.first_code(), |_| None)
+    };
+    assert_eq!(traced(16, 4, 4, 1), None);
+    // Groups of different sizes, of one expert, more groups than there are, more experts than the groups have.
+    for (experts, k, groups, top_groups) in [(15, 2, 4, 2), (4, 1, 4, 2), (16, 2, 4, 5), (16, 5, 4, 1)] {
+        assert_eq!(traced(experts, k, groups, top_groups), Some(Code::Ensure));
+    }
 }
