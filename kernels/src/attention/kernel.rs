@@ -133,7 +133,7 @@ pub fn attention_cte<T: Float>(
     ensure!(nc, heads % kv_heads == 0, "every key head serves the same number of query heads");
     ensure!(
         nc,
-        !layout.cache_softmax || queries % 128 == 0,
+        !layout.cache_softmax || queries.is_multiple_of(128),
         "{queries} queries do not fill their statistics"
     );
     check(nc, &cfg, queries, keys);
