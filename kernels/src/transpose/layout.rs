@@ -7,30 +7,39 @@ use nki::prelude::*;
 pub fn transpose_inside<T: Elem>(nc: Nc, x: Hbm<T>) -> Hbm<T> {
     let [p, f1, f2] = x.dims();
     let out = nc.hbm([p, f2, f1]);
+    let wide = (ROOM / T::DTYPE.bytes() / f1.max(1)).max(1);
     for r in nc.tiles(p, 128) {
-        let tile = nc.load(x.at((r, .., ..)));
-        let turned = nc.sbuf::<T>([r.len(), f2, f1]);
-        nc.tensor_copy(turned, tile.permute(&[0, 2, 1]));
-        nc.store(out.at((r, .., ..)), turned);
+        for j in nc.tiles(f2, wide) {
+            let tile = nc.load(x.at((r, .., j)));
+            let turned = nc.sbuf::<T>([r.len(), j.len(), f1]);
+            nc.tensor_copy(turned, tile.permute(&[0, 2, 1]));
+            nc.store(out.at((r, j, ..)), turned);
+        }
     }
     out
 }
+
+/// Bytes of a partition that a tile may take.
+const ROOM: usize = 32 << 10;
 
 /// `out[i, p, j] = x[p, i, j]`: the first axis changes places with the second, on the tensor engine, one `j` at a time.
 #[nki::kernel]
 pub fn swap_axes<T: Float>(nc: Nc, x: Hbm<T>) -> Hbm<T> {
     let [p, f1, f2] = x.dims();
     let out = nc.hbm([f1, p, f2]);
+    let wide = ROOM / T::DTYPE.bytes() / 128;
     for r in nc.tiles(p, 128) {
-        let tile = nc.load(x.at((r, .., ..)));
         for i in nc.tiles(f1, 128) {
-            let turned = nc.sbuf::<T>([i.len(), r.len(), f2]);
-            for j in nc.range(f2) {
-                let bank = nc.psum_of::<T>([i.len(), r.len()]);
-                nc.nc_transpose(bank, tile.at((.., i, j)));
-                nc.tensor_copy(turned.at((.., .., j)), bank);
+            for part in nc.tiles(f2, wide) {
+                let tile = nc.load(x.at((r, i, part)));
+                let turned = nc.sbuf::<T>([i.len(), r.len(), part.len()]);
+                for j in nc.range(part.len()) {
+                    let bank = nc.psum_of::<T>([i.len(), r.len()]);
+                    nc.nc_transpose(bank, tile.at((.., .., j)));
+                    nc.tensor_copy(turned.at((.., .., j)), bank);
+                }
+                nc.store(out.at((i, r, part)), turned);
             }
-            nc.store(out.at((i, r, ..)), turned);
         }
     }
     out

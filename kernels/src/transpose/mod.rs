@@ -56,6 +56,8 @@ pub static INSIDE_CONTRACT: Contract = Contract {
     cases: || {
         let mut all = sweep(&[("p", 5), ("f1", 3), ("f2", 4)], &[1, 7, 129]);
         all.push(Case::dims(&[("p", 130), ("f1", 3), ("f2", 50)]).arg("x", "special").nan_matches());
+        // A partition holds a part of it.
+        all.push(Case::dims(&[("p", 1), ("f1", 300), ("f2", 401)]));
         all
     },
     ..CONTRACT
@@ -71,7 +73,7 @@ pub static SWAP_CONTRACT: Contract = Contract {
     reference: |i| vec![reference::permuted(i.tensor("x"), axes(i), [1, 0, 2])],
     cases: || {
         let mut all = sweep(&[("p", 37), ("f1", 5), ("f2", 3)], &[1, 7]);
-        all.extend([[130, 129, 2], [1, 200, 3], [129, 1, 5]].map(|[p, f1, f2]| {
+        all.extend([[130, 129, 2], [1, 200, 3], [129, 1, 5], [1, 513, 239]].map(|[p, f1, f2]| {
             Case::dims(&[("p", p), ("f1", f1), ("f2", f2)]).arg("x", "special").nan_matches()
         }));
         all
