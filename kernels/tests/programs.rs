@@ -72,6 +72,20 @@ fn two_programs_take_about_half_the_time() {
         ("layernorm", &[("rows", 2048), ("columns", 4096)], &[], 0.60),
         ("add", &[("rows", 2048), ("columns", 4096)], &[], 0.60),
         ("rope", &[("heads", 8), ("length", 2048)], &[], 0.65),
+        ("rope_columns", &[("heads", 8), ("length", 4096)], &[], 0.65),
+        ("rope_pair", &[("heads", 8), ("length", 2048)], &[], 0.65),
+        (
+            "matmul_general",
+            &[("batch", 1), ("m", 2048), ("k", 1024), ("n", 2048)],
+            &[("lhs_t", "normal"), ("rhs", "normal")],
+            0.60,
+        ),
+        (
+            "matmul_general",
+            &[("batch", 1), ("m", 64), ("k", 16384), ("n", 1024)],
+            &[("lhs_t", "normal"), ("rhs", "normal"), ("split_k", "true")],
+            0.65,
+        ),
         ("mlp", &[("tokens", 1024), ("hidden", 1024), ("inner", 2048)], &[("w_gate", "normal")], 0.60),
         ("mlp", &[("tokens", 1), ("hidden", 4096), ("inner", 14336)], &[("w_gate", "normal")], 0.60),
         (

@@ -1,6 +1,7 @@
 //! The rotation for tensors in other layouts.
 
 use super::kernel::{Angles, Pairs, RopeConfig, rotate, runs, times};
+use crate::share::Share;
 use nki::prelude::*;
 
 /// [`rope`](fn@super::rope) of vectors that lie along the first axis, as kernels for decoding keep queries and keys.
@@ -14,11 +15,14 @@ pub fn rope_columns<T: Float>(nc: Nc, x: Hbm<T>, cos: Hbm<T>, sin: Hbm<T>, cfg: 
     ensure!(nc, d <= 256, "one half of a vector's elements fits on 128 partitions");
     ensure!(nc, angles == ([d / 2, batch, length], [d / 2, batch, length]));
     let out = nc.hbm([d, batch, heads, length]);
+    let mine = Share::new(nc, length, 512);
+    let (x, to, length) = (mine.of(x, 3), mine.of(out, 3), mine.len());
+    let (cos, sin) = (mine.of(cos, 2), mine.of(sin, 2));
     let halves = |x: Hbm<T>| match cfg.pairs {
         Pairs::Halves => (x.slice(0, 0..d / 2, 1), x.slice(0, d / 2..d, 1)),
         Pairs::Neighbours => (x.slice(0, 0..d - 1, 2), x.slice(0, 1..d, 2)),
     };
-    let ((first, second), (to_first, to_second)) = (halves(x), halves(out));
+    let ((first, second), (to_first, to_second)) = (halves(x), halves(to));
     let (minus, plus) = cfg.signs();
     for b in nc.range(batch) {
         for s in nc.tiles(length, 1024) {
@@ -64,6 +68,9 @@ pub fn rope_pair<T: Float>(
     ensure!(nc, d > 0 && d % 2 == 0, "{d} elements do not form pairs");
     ensure!(nc, angles == ([batch, length, d], [batch, length, d]));
     let results = (nc.hbm([batch, heads, length, d]), nc.hbm([batch, kv_heads, length, d]));
+    let mine = Share::new(nc, length, 512);
+    let ([q, k], to) = ([q, k].map(|x| mine.of(x, 2)), [results.0, results.1].map(|x| mine.of(x, 2)));
+    let (cos, sin, length) = (mine.of(cos, 1), mine.of(sin, 1), mine.len());
     for b in nc.range(batch) {
         for run in runs(length, d) {
             let table = |t: Hbm<T>| Pairs::Halves.of(nc.load(run.split(t.at((b, run.positions(), ..)), 0)));
@@ -73,7 +80,7 @@ pub fn rope_pair<T: Float>(
                 false => ([s1, s2], (Alu::Subtract, Alu::Add)),
             };
             let angles = Angles { cos: [c1, c2], sin };
-            for (x, out) in [(q, results.0), (k, results.1)] {
+            for (x, out) in [(q, to[0]), (k, to[1])] {
                 let part = |x: Hbm<T>| x.at((b, .., run.positions(), ..));
                 rotate(nc, part(x), part(out), &angles, &run, Pairs::Halves, signs);
             }

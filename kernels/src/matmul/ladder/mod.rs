@@ -122,6 +122,12 @@ fn general_cases() -> Vec<Case> {
     all.push(
         usual(dims(1, 200, 300, 600)).arg("bias", "normal").arg("residual", "normal").arg("rows", "256"),
     );
+    let split = |c: Case| c.arg("split_k", "true");
+    all.push(split(base()).arg("bias", "normal").arg("residual", "normal").arg("activation", "gelu"));
+    all.extend([dims(1, 700, 5, 1), dims(1, 128, 5, 3), dims(2, 257, 130, 515)].map(|c| split(usual(c))));
+    all.push(
+        split(dims(1, 300, 20, 9)).arg("lhs_t", "normal").arg("rhs_t", "normal").arg("residual", "normal"),
+    );
     all
 }
 
