@@ -156,7 +156,8 @@ fn kernels_on_elements_run_at_the_speed_of_memory() {
     at_least(0.95, &r, transfer_time(2.0 * bytes, bytes));
     let r = simulate(elementwise::clamp::specialize::<T>(shape, Default::default()));
     at_least(0.95, &r, transfer_time(bytes, bytes));
-    let r = simulate(activation::gated::specialize::<T>(shape, shape, Default::default()));
+    let r =
+        simulate(activation::gated::specialize::<T>(shape, shape, Default::default(), Default::default()));
     at_least(0.95, &r, transfer_time(2.0 * bytes, bytes));
     let cfg = foreach::ForeachConfig { op: foreach::Foreach::Add, ..Default::default() };
     let n = [4096 * 4096usize];

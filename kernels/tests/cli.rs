@@ -204,6 +204,17 @@ fn machine_programs_can_be_written_verified_run_and_traced() {
     assert_eq!(ran["simulated_ns"], machine["simulated_ns"]);
     assert_eq!(std::fs::read(&direct).unwrap(), std::fs::read(&through).unwrap());
 
+    // A file holds one program, whatever runs it.
+    for args in [["run", &program], ["simulate", &program]] {
+        let o = nki(&[&args[..], &["--programs", "2"]].concat());
+        assert_eq!(
+            (o.status.code(), err(&o).contains("a file holds one program")),
+            (Some(1), true),
+            "{}",
+            err(&o)
+        );
+    }
+
     let trace = file("t.json");
     let traced = json(&["trace", &program, "-o", &trace]);
     assert_eq!(traced["kernel_ns"], machine["simulated_ns"]);

@@ -36,6 +36,12 @@ pub struct Ran {
     pub warnings: Diagnostics,
 }
 
+/// Why no second program runs what a file holds.
+pub(crate) fn holds_one_program() -> Diagnostic {
+    let d = Diagnostic::error(Code::Argument, "a file holds one program");
+    d.help("name the kernel that the file was made of")
+}
+
 impl Prepared {
     /// Traces a kernel and puts it through the gate.
     ///
@@ -167,11 +173,7 @@ impl Prepared {
 
     /// The kernel, to be launched as so many program instances.
     pub(crate) fn programs(&self, n: usize) -> Result<Specialization, Diagnostics> {
-        let source = self.source.as_ref().ok_or_else(|| {
-            let d = Diagnostic::error(Code::Argument, "a file holds one program");
-            d.help("name the kernel that the file was made of")
-        })?;
-        Ok(source.clone().programs(n))
+        Ok(self.source.as_ref().ok_or_else(holds_one_program)?.clone().programs(n))
     }
 
     /// Runs it one way by so many program instances: with 2, on a logical core of two.

@@ -7,7 +7,7 @@ use super::machine::load_machine;
 use super::subject::{FileKind, Loaded, load};
 use crate::Mode;
 use crate::args::{Sink, to_f64};
-use crate::check::{Problem, Ran, compare};
+use crate::check::{Problem, Ran, compare, holds_one_program};
 use nki_ir::{Code, Diagnostic, Diagnostics, Tensor};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -90,6 +90,9 @@ fn machine(context: &Context, args: &Run) -> Result<Job, Diagnostics> {
     if mode != Mode::Sim {
         let text = format!("`--mode {mode}`: {file} is a machine program, which only the simulator runs");
         return Err(Diagnostic::error(Code::Usage, text).help("use `--mode sim`").into());
+    }
+    if args.programs != 1 {
+        return Err(holds_one_program().into());
     }
     let progress = context.progress(format!("simulating {file}"));
     let machine = load_machine(&Simulation::full(&args.subject))?;

@@ -5,7 +5,8 @@ use super::context::{Context, Outcome, diagnostics};
 use super::machine::load_machine;
 use super::subject::{FileKind, load_with};
 use crate::Results;
-use nki_ir::{Code, Diagnostic, Diagnostics};
+use crate::check::holds_one_program;
+use nki_ir::Diagnostics;
 use nki_sim::{Mode, SimOptions};
 use serde_json::json;
 
@@ -54,8 +55,7 @@ pub fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Diagnosti
 fn programs(args: &Simulation, n: usize) -> Result<(String, Results), Diagnostics> {
     let subject = &args.subject;
     if FileKind::of(&subject.kernel).is_some() {
-        let d = Diagnostic::error(Code::Usage, format!("{}: a file holds one program", subject.kernel));
-        return Err(d.help("name the kernel that the file was made of").into());
+        return Err(holds_one_program().into());
     }
     let mode = if args.time_only { Mode::TimeOnly } else { Mode::Full };
     let loaded = load_with(subject, !args.time_only)?;

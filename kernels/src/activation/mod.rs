@@ -17,7 +17,7 @@ pub mod reference;
 mod tests;
 
 pub use kernel::{ActivationConfig, Function, activation, activation_sum};
-pub use product::{GatedConfig, gated};
+pub use product::{GatedConfig, GatedTiles, gated};
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance, sweep};
 use nki::ir::DType;

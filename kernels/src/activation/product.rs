@@ -4,9 +4,10 @@ use super::Function;
 use crate::share::Share;
 use nki::prelude::*;
 
-/// What `gated` computes.
+/// What `gated` computes, and the experts of `moe` between their projections.
 #[derive(Clone, Debug, KernelConfig)]
 pub struct GatedConfig {
+    /// The function of the gate; of the other side where there is no gate.
     #[config(default = Function::Silu)]
     pub function: Function,
     /// Limits of the gate.
@@ -22,9 +23,6 @@ pub struct GatedConfig {
     /// Added to the other side after its limits.
     #[config(default = 0.0)]
     pub up_offset: f32,
-    /// Columns of one tile.
-    #[config(default = 2048)]
-    pub columns: usize,
 }
 
 impl GatedConfig {
@@ -39,18 +37,30 @@ impl GatedConfig {
             ..GatedConfig::default()
         }
     }
+    /// Whether it says something about the gate, or of what is multiplied with it.
+    pub(crate) fn needs_gate(&self) -> bool {
+        self.gate_low.is_some() || self.gate_high.is_some() || self.up_offset != 0.0
+    }
+}
+
+/// How `gated` cuts its operands.
+#[derive(Clone, Debug, KernelConfig)]
+pub struct GatedTiles {
+    /// Columns of one tile.
+    #[config(default = 2048)]
+    pub columns: usize,
 }
 
 /// `out = f(limited(gate)) ∘ (limited(up) + offset)`, in f32 and rounded once: SwiGLU and its relatives.
 #[nki::kernel]
-pub fn gated<T: Float>(nc: Nc, gate: Hbm<T>, up: Hbm<T>, cfg: GatedConfig) -> Hbm<T> {
+pub fn gated<T: Float>(nc: Nc, gate: Hbm<T>, up: Hbm<T>, cfg: GatedConfig, tiles: GatedTiles) -> Hbm<T> {
     let [rows, columns] = gate.dims();
     ensure!(nc, up.shape() == [rows, columns]);
     let out = nc.hbm([rows, columns]);
     let mine = Share::new(nc, rows, 128);
     let (gate, up, to, rows) = (mine.of(gate, 0), mine.of(up, 0), mine.of(out, 0), mine.len());
     for r in nc.tiles(rows, 128) {
-        for c in nc.tiles(columns, cfg.columns) {
+        for c in nc.tiles(columns, tiles.columns) {
             let g = limited(nc, nc.load(gate.at((r, c))), cfg.gate_low, cfg.gate_high);
             let u = limited(nc, nc.load(up.at((r, c))), cfg.up_low, cfg.up_high);
             let acted = nc.sbuf::<f32>([r.len(), c.len()]);

@@ -3,7 +3,7 @@
 use super::decode;
 use super::plan::Plan;
 use super::prefill::{self, Prologue};
-use crate::activation::Function;
+use crate::activation::{Function, GatedConfig};
 use crate::norm::{Norm, NormConfig};
 use crate::share::Share;
 use nki::prelude::*;
@@ -42,6 +42,14 @@ pub struct MlpConfig {
     pub up_offset: f32,
     #[config(default = Mode::Auto)]
     pub mode: Mode,
+}
+
+impl MlpConfig {
+    /// What is computed between the projections.
+    fn between(&self) -> GatedConfig {
+        let MlpConfig { activation: function, gate_low, gate_high, up_low, up_high, up_offset, .. } = *self;
+        GatedConfig { function, gate_low, gate_high, up_low, up_high, up_offset }
+    }
 }
 
 /// `out = (act(x · w_gate + b_gate) ∘ (x · w_up + b_up)) · w_down + b_down`, or `act(x · w_up + b_up) · w_down + b_down`
@@ -214,9 +222,8 @@ fn feed_forward<T: Float, W: Elem>(nc: Nc, prologue: &Prologue<T>, out: Hbm<T>, 
         ensure!(nc, bias.shape() == [hidden]);
     }
     ensure!(nc, layer.b_gate.is_none() || layer.w_gate.is_some(), "a bias of the gate needs a gate");
-    let MlpConfig { gate_low, gate_high, up_offset, .. } = layer.cfg;
-    let gate_only = gate_low.is_some() || gate_high.is_some() || up_offset != 0.0;
-    ensure!(nc, !gate_only || layer.w_gate.is_some(), "limits of the gate and the offset of up need a gate");
+    let needs_gate = layer.cfg.between().needs_gate();
+    ensure!(nc, !needs_gate || layer.w_gate.is_some(), "limits of the gate and the offset of up need a gate");
     ensure!(nc, hidden > 0 && inner > 0);
     let fits = Plan::fits_decode(tokens, hidden, inner, size_of::<T>());
     if layer.cfg.mode == Mode::Decode {
@@ -247,14 +254,14 @@ impl<T: Float, W: Elem> Layer<T, W> {
     #[track_caller]
     pub fn gated(&self, nc: Nc, dst: Tile<T>, gate: Option<Acc>, up: Acc, biases: [Option<Tile<f32>>; 2]) {
         let Some([of_gate, of_up, _]) = self.scales else {
-            return gated(nc, dst, gate, up, biases, &self.cfg);
+            return gated(nc, dst, gate, up, biases, &self.cfg.between());
         };
         let scaled = |sums: Acc, scale: Tile<f32>| {
             let scaled = nc.sbuf::<f32>(sums.shape());
             nc.tensor_scalar(scaled, sums, Alu::Multiply, scale.at((0..sums.dim(0), ..)));
             scaled
         };
-        gated(nc, dst, gate.map(|g| scaled(g, of_gate)), scaled(up, of_up), biases, &self.cfg);
+        gated(nc, dst, gate.map(|g| scaled(g, of_gate)), scaled(up, of_up), biases, &self.cfg.between());
     }
 }
 
@@ -266,9 +273,9 @@ pub(crate) fn gated<T: Float, M: OnChip>(
     gate: Option<Tensor<f32, M>>,
     up: Tensor<f32, M>,
     [gate_bias, up_bias]: [Option<Tile<f32>>; 2],
-    cfg: &MlpConfig,
+    cfg: &GatedConfig,
 ) {
-    let function = cfg.activation.of_the_scalar_engine();
+    let function = cfg.function.of_the_scalar_engine();
     let up_limits = Limits(cfg.up_low, cfg.up_high);
     let Some(gate) = gate else { return activate(nc, dst, function, up, up_bias, up_limits) };
     let acted = nc.sbuf::<f32>(dst.shape());

@@ -1,56 +1,9 @@
 //! A mixture of experts over blocks of tokens.
 
-use crate::activation::Function;
-use crate::mlp::{MlpConfig, gated};
+use crate::activation::GatedConfig;
+use crate::mlp::gated;
 use nki::ir::op::OobMode;
 use nki::prelude::*;
-
-/// What experts compute between their projections.
-#[derive(Clone, Debug, KernelConfig)]
-pub struct MoeConfig {
-    /// The function of the gate, or of the up projection where there is no gate.
-    #[config(default = Function::Silu)]
-    pub function: Function,
-    /// Limits of the gate projection after its bias.
-    #[config(default = None)]
-    pub gate_low: Option<f32>,
-    #[config(default = None)]
-    pub gate_high: Option<f32>,
-    /// Limits of the up projection after its bias.
-    #[config(default = None)]
-    pub up_low: Option<f32>,
-    #[config(default = None)]
-    pub up_high: Option<f32>,
-    /// Added to the up projection after its limits.
-    #[config(default = 0.0)]
-    pub up_offset: f32,
-}
-
-impl MoeConfig {
-    /// The experts of gpt-oss: `g · σ(1.702g) ∘ (u + 1)` with `g ≤ 7` and `-7 ≤ u ≤ 7`.
-    pub fn gpt_oss() -> MoeConfig {
-        MoeConfig {
-            function: Function::GeluSigmoid,
-            gate_high: Some(7.0),
-            up_low: Some(-7.0),
-            up_high: Some(7.0),
-            up_offset: 1.0,
-            ..MoeConfig::default()
-        }
-    }
-    /// As a layer says it.
-    fn layer(&self) -> MlpConfig {
-        MlpConfig {
-            activation: self.function,
-            gate_low: self.gate_low,
-            gate_high: self.gate_high,
-            up_low: self.up_low,
-            up_high: self.up_high,
-            up_offset: self.up_offset,
-            ..MlpConfig::default()
-        }
-    }
-}
 
 /// `out[t, :] = Σ affinities[t, e] · ((act(x[t] · gate[e] + b_gate[e]) ∘ (x[t] · up[e] + b_up[e])) · down[e] + b_down[e])` over the blocks that
 /// token `t` is in.
@@ -58,7 +11,8 @@ impl MoeConfig {
 /// `x` is `[tokens, hidden]`. A block is up to 512 tokens for one expert: `ids`, `[blocks, block]`, has their numbers, where a
 /// number that is no token, such as -1, is padding; `experts`, `[blocks]`, the expert. No token is twice in a block.
 /// `gate` and `up` are `[experts, hidden, inner]`, `down` `[experts, inner, hidden]`, `affinities` `[tokens, experts]`. Without `gate`
-/// the inner state is `act(x · up + b_up)`. Biases are `[experts, inner]` and `[experts, hidden]`; limits apply after them. Sums are f32, those over blocks too; `x`, and the inner state, are rounded to `T`.
+/// the inner state is `act(x · up + b_up)`. Biases are `[experts, inner]` and `[experts, hidden]`; limits apply after them. Sums are f32, those over
+/// blocks too; `x`, and the inner state, are rounded to `T`.
 #[nki::kernel]
 #[allow(clippy::too_many_arguments)] // The weights of a layer.
 pub fn moe<T: Float>(
@@ -73,7 +27,7 @@ pub fn moe<T: Float>(
     affinities: Hbm<f32>,
     ids: Hbm<i32>,
     experts: Hbm<i32>,
-    cfg: MoeConfig,
+    cfg: GatedConfig,
 ) -> Hbm<T> {
     let ([tokens, hidden], [count, h, inner]) = (x.dims(), up.dims());
     let (down_shape, table): ([usize; 3], [usize; 2]) = (down.dims(), affinities.dims());
@@ -87,10 +41,10 @@ pub fn moe<T: Float>(
         ensure!(nc, bias.shape() == [count, inner], "a bias for each expert and inner element");
     }
     ensure!(nc, b_down.is_none_or(|b| b.shape() == [count, hidden]), "a bias for each expert and element");
-    let gate_only = b_gate.is_some() || cfg.gate_low.is_some() || cfg.gate_high.is_some();
+    let needs_gate = b_gate.is_some() || cfg.needs_gate();
     ensure!(
         nc,
-        gate.is_some() || !(gate_only || cfg.up_offset != 0.0),
+        gate.is_some() || !needs_gate,
         "bias and limits of the gate, and the offset of up, need a gate"
     );
     ensure!(nc, table == [tokens, count] && named == blocks);
@@ -110,7 +64,7 @@ pub fn moe<T: Float>(
         let x_t = gathered(nc, x, ids);
         let biases = [b_gate, b_up, b_down];
         let e = Expert { gate, up, down, biases, index: expert.at((.., b..b + 1)) };
-        let state = inner_state(nc, x_t, &e, &cfg.layer());
+        let state = inner_state(nc, x_t, &e, &cfg);
         let y = project(nc, state, &e);
         for t in nc.tiles(block, 128) {
             let id = nc.load(ids.at((t, ..)));
@@ -199,7 +153,7 @@ fn lanes<T: Float>(nc: Nc, vectors: Hbm<T>, index: Tile<i32>) -> Tile<f32> {
 
 /// `act(x · gate + b_gate) ∘ (x · up + b_up)`, transposed: `[128, ⌈inner / 128⌉, block]`.
 #[nki::kernel]
-fn inner_state<T: Float>(nc: Nc, x_t: Tile<T>, e: &Expert<T>, cfg: &MlpConfig) -> Tile<T> {
+fn inner_state<T: Float>(nc: Nc, x_t: Tile<T>, e: &Expert<T>, cfg: &GatedConfig) -> Tile<T> {
     let ([_, hidden, inner], block) = (e.up.dims(), x_t.dim(2));
     let [gate_bias, up_bias] = [e.biases[0], e.biases[1]].map(|b| b.map(|b| lanes(nc, b, e.index)));
     let state = nc.sbuf::<T>([inner.min(128), inner.div_ceil(128), block]);

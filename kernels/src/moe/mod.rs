@@ -4,7 +4,8 @@
 //! use nki::args::{from_f64, to_f64};
 //! use nki::ir::{DType, Tensor};
 //! use nki::prelude::*;
-//! use nki_kernels::moe::{MoeConfig, blocks, moe};
+//! use nki_kernels::activation::GatedConfig;
+//! use nki_kernels::moe::{blocks, moe};
 //!
 //! // Two tokens of one number; expert 1 doubles what expert 0 does.
 //! let x = Tensor::from_f32(&[2, 1], &[1.0, 1.0]).unwrap();
@@ -16,7 +17,7 @@
 //!     from_f64(DType::I32, shape, &v.iter().map(|&v| v.into()).collect::<Vec<_>>()).unwrap()
 //! };
 //! let (ids, experts) = (int(&[2, 2], &b.ids), int(&[2], &b.experts));
-//! let (none, cfg) = (None::<&Tensor>, MoeConfig::default());
+//! let (none, cfg) = (None::<&Tensor>, GatedConfig::default());
 //! let s = moe::specialize::<f32>(&x, none, &up, &down, none, none, none, &affinities, &ids, &experts, cfg);
 //! let y = to_f64(&s.run(Mode::Sim, Target::Trn2).unwrap()[0]);
 //! assert!((y[1] - 2.0 * y[0]).abs() < 1e-6);
@@ -29,7 +30,7 @@ pub mod reference;
 mod tests;
 
 pub use blocks::{Blocks, blocks};
-pub use kernel::{MoeConfig, moe};
+pub use kernel::moe;
 
 use nki::check::{Case, Contract, Inputs, ResultRule, TensorRule, Tolerance};
 use nki::ir::DType;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::activation::GatedConfig;
 use crate::router::{RouterConfig, router};
 use nki::Mode;
 use nki::args::{Generator, from_f64, to_f64};
@@ -65,7 +66,7 @@ fn routed_tokens_get_all_their_experts() {
         &routed[2],
         &ids,
         &experts,
-        MoeConfig::default(),
+        GatedConfig::default(),
     );
     for mode in Mode::ALL {
         let got = to_f64(&s.run(mode, Target::Trn2).unwrap()[0]);
@@ -89,7 +90,7 @@ fn what_it_does_not_take_is_refused() {
                 table,
                 ids,
                 experts,
-                MoeConfig::default(),
+                GatedConfig::default(),
             );
             let e = s.trace().unwrap_err();
             assert_eq!(e.first_code(), Some(Code::Ensure), "{e}");

@@ -11,7 +11,7 @@ mod stream;
 pub use dma::{DmaCost, Share, dma_cost};
 pub(crate) use dma::{DmaShape, dma_shape, sides};
 pub(crate) use face::{Face, is_indexed};
-pub use pe::{MatmulCost, matmul_cost};
+pub use pe::MatmulCost;
 
 use crate::constants::Constants;
 use crate::program::MOperand;

@@ -53,16 +53,6 @@ pub(super) fn cost(k: &Constants, i: &Instr) -> Cost {
     cost
 }
 
-/// The parts of a matmul or tensor-engine transpose.
-pub fn matmul_cost(
-    k: &Constants,
-    op: nki_ir::Op,
-    operands: &[crate::program::MOperand],
-    attrs: &[Attr],
-) -> MatmulCost {
-    parts(k, &Instr { op, operands, attrs }).0
-}
-
 fn parts(k: &Constants, i: &Instr) -> (MatmulCost, f64) {
     let is_transpose_op = i.op.row().timing == TimingClass::Transpose;
     let stationary = if is_transpose_op { i.face("data") } else { i.face("stationary") };
