@@ -219,6 +219,10 @@ fn products_come_within_five_percent_of_their_roofline() {
     let wide = matmul::BlockedConfig { block_n: 4, block_m: 2, ..Default::default() };
     let r = product(4096, 128, 4096, wide);
     at_least(0.95, &r, roofline(4096, 128, 4096));
+    // Bound by its loads.
+    let (left, right, cfg) = ([4096, 128], [4096, 4096], matmul::ladder::DecodeConfig::default());
+    let r = simulate(matmul::ladder::matmul_decode::specialize::<nki::bf16>(left, right, cfg));
+    at_least(0.95, &r, roofline(128, 4096, 4096));
 }
 
 #[test]

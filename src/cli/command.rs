@@ -179,7 +179,7 @@ pub struct Schedule {
     /// Instructions shown of each engine
     #[arg(long, default_value_t = 40)]
     pub limit: usize,
-    /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
+    /// Compile without a pass: fuse, pipeline-loops, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, late-stores, split-transfers, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
     /// Let tiles for which SBUF has no room wait in device memory, and say which
@@ -204,7 +204,7 @@ pub struct Schedule {
 pub struct Simulation {
     #[command(flatten)]
     pub subject: Subject,
-    /// Compile without a pass: fuse, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, reduce-waits
+    /// Compile without a pass: fuse, pipeline-loops, reuse-loads, balance, multi-buffer, share-buffers, schedule, measure, spread-dma, late-stores, split-transfers, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
     /// Let tiles for which SBUF has no room wait in device memory, and say which
@@ -263,7 +263,7 @@ pub struct Report {
     /// Another kernel or file, or a run that was kept (FILE.json, from --json): explains what differs
     #[arg(value_name = "B")]
     pub other: Option<String>,
-    /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, reduce-waits
+    /// Compile without a pass: balance, multi-buffer, schedule, spread-dma, late-stores, split-transfers, reduce-waits
     #[arg(long, value_name = "PASS", value_delimiter = ',', value_parser = pass)]
     pub without: Vec<Pass>,
     /// Let tiles for which SBUF has no room wait in device memory, and say which

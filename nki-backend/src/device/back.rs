@@ -172,7 +172,7 @@ fn fastest(plans: &[Plan]) -> usize {
 }
 
 /// Simulated kernel time in nanoseconds; `None` if the program takes too many turns to find out.
-fn simulated_time(program: &Program) -> Option<f64> {
+pub fn simulated_time(program: &Program) -> Option<f64> {
     // The order of accesses is not a question here: it is proved of the program that runs, when it is verified.
     let unproved = VerifyOptions { budget: 0 };
     let verified = nki_sim::verify_with(program.clone(), &unproved).ok()?;

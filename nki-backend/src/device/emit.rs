@@ -120,6 +120,7 @@ pub fn emit(source: &Source<'_>) -> Result<Emitted, Diagnostics> {
         colors,
         registers: loop_registers + used,
         sequencer_sem: [u32::MAX; 5],
+        next: Vec::new(),
         counters: Vec::new(),
         attrs: source.templates.iter().map(|t| t.attrs.as_slice().into()).collect(),
         seen: Vec::new(),
@@ -175,6 +176,8 @@ struct Emitter<'a> {
     registers: u32,
     /// The semaphore that each sequencer signals itself.
     sequencer_sem: [u32; 5],
+    /// Registers that say where the next of several loops begins, by loop of the source that is open.
+    next: Vec<SeqReg>,
     /// Registers that count executions of regions, with what one execution adds to each semaphore.
     counters: Vec<(SeqReg, Vec<u64>)>,
     /// By template: what all its instructions share.
@@ -287,7 +290,7 @@ impl Emitter<'_> {
                 self.values[i as usize] = (sem, self.sems[sem as usize].value);
                 signals.push(Signal { sem: Sem(sem), add });
             }
-            let kind = self.kind(i);
+            let kind = self.kind(i, b.plan.one_ring);
             let t = self.template(i);
             out[stream].push(MInst { kind, waits, signals, loc: t.loc, source: Some(t.inst.0) });
         }
@@ -385,7 +388,7 @@ impl Emitter<'_> {
         &self.s.templates[self.s.stream.items[i as usize].template as usize]
     }
 
-    fn kind(&self, i: u32) -> MKind {
+    fn kind(&self, i: u32, one_ring: bool) -> MKind {
         let item = &self.s.stream.items[i as usize];
         let t = self.template(i);
         let mut accesses = self.s.stream.accesses_of(i as usize).iter();
@@ -403,7 +406,7 @@ impl Emitter<'_> {
         }
         let attrs = self.attrs[item.template as usize].clone();
         if let Some(dma) = &t.dma {
-            return MKind::Dma { op: t.op, operands, attrs, queue: ring(t), dge: dma.dge };
+            return MKind::Dma { op: t.op, operands, attrs, queue: ring(t, one_ring), dge: dma.dge };
         }
         let accumulate = match (item.adds, item.conditional, &t.accumulate) {
             (true, true, Accumulate::UnlessFirst(vars)) => {

@@ -1,9 +1,10 @@
 //! Expand: static loops become a linear stream of [`Item`]s with concrete addresses, every allocation of every iteration an
 //! [`Instance`] of its own. A loop larger than the unroll budget stays a hardware loop: its body is expanded once and its
-//! counter remains a register. Memory per item is a few dozen bytes; everything that iterations share is in the template.
+//! counter remains a register. A loop whose bound is in a register becomes several ([`Expander::together`]): one that takes many turns of
+//! the source at a time, which overlap as those of an unrolled loop do, and behind it the ones that take what is left. Memory per item is a few dozen bytes; everything that iterations share is in the template.
 
 use crate::device::legalise::{Form, Template, ViewForm};
-use crate::device::options::CompileOptions;
+use crate::device::options::{CompileOptions, Pass};
 use nki_ir::entity::Entity;
 use nki_ir::kernel::{Accumulate, Bound, BufKind, LoopData, Node};
 use nki_ir::op::Effect;
@@ -74,6 +75,11 @@ pub struct DynamicBounds {
     pub lo: Bound,
     pub hi: Bound,
     pub step: i64,
+    /// Turns of the source in one of its own. With more than one, `lo` is 0 and `step`, of the source, is 1.
+    pub turns: u32,
+    /// Which of the loops that one loop of the source has become, and whether it is the last.
+    pub level: u32,
+    pub last: bool,
 }
 
 /// The structure above the items.
@@ -148,6 +154,7 @@ pub fn expand(
         hard_vars: vec![false; kernel.vars.len()],
         current: vec![NONE; kernel.bufs.len()],
         group: NONE,
+        pipelined: if options.runs(Pass::PipelineLoops) { 0 } else { PIPELINED },
         open: SmallVec::new(),
         nest: 0,
         out: Stream { nests: vec![SmallVec::new()], ..Stream::default() },
@@ -170,6 +177,13 @@ pub fn expand(
 /// Instructions that one turn of a hardware loop holds if the compiler chooses: enough that filling and draining the pipeline
 /// at its ends costs little.
 const TURN: u64 = 20_000;
+
+/// Turns of a loop on registers taken at a time, by the first loop that it becomes and by the second; the third takes one.
+const TURNS: u32 = 16;
+const FEW_TURNS: u32 = 4;
+
+/// How many loops on registers become several: each takes registers of the sequencers.
+const PIPELINED: u32 = 4;
 
 /// Which loops stay hardware loops: those that unroll to more than `budget` instructions, and those around loops and branches
 /// on registers, which exist once. When what remains is still more than `budget` in all, smaller loops stay, too.
@@ -292,6 +306,8 @@ struct Expander<'a> {
     hard_vars: Vec<bool>,
     current: Vec<u32>,
     group: u32,
+    /// Loops on registers that have become several.
+    pipelined: u32,
     /// Hardware loops that are open, and their number in [`Stream::nests`].
     open: SmallVec<[HardLoop; 2]>,
     nest: u32,
@@ -358,6 +374,12 @@ impl Expander<'_> {
                         let body = std::mem::replace(&mut blocks, outer);
                         blocks.push(Block::Loop(l, body));
                         depth -= 1;
+                        if let Some(next) = self.next_level(&l) {
+                            depth += 1;
+                            let from = self.out.items.len() as u32;
+                            let then = self.enter_level(next, from, &mut blocks);
+                            stack.push(Frame { region: done.region, node: 0, then });
+                        }
                         if let Some(hi) = self.left_over(&l) {
                             let then = Then::Repeat { var: l.var, step: l.source_step, hi };
                             stack.push(Frame { region: done.region, node: 0, then });
@@ -440,7 +462,10 @@ impl Expander<'_> {
                             continue;
                         }
                         self.close(&mut blocks, &mut begin);
-                        let dynamic = Some(DynamicBounds { lo, hi, step });
+                        let turns = self.together(body, lo, hi, step);
+                        self.pipelined += u32::from(turns > 1);
+                        let last = turns == 1;
+                        let dynamic = Some(DynamicBounds { lo, hi, step, turns, level: 0, last });
                         let hard = HardLoop {
                             source: l,
                             var,
@@ -452,11 +477,8 @@ impl Expander<'_> {
                             dynamic,
                         };
                         depth += 1;
-                        self.enter_loop(hard);
-                        self.first_turn[var.index()] = true;
-                        self.values[var.index()] = 0;
                         let from = self.out.items.len() as u32;
-                        let then = Then::Close(hard, from, std::mem::take(&mut blocks), 0);
+                        let then = self.enter_level(hard, from, &mut blocks);
                         stack.push(Frame { region: body, node: 0, then });
                     }
                     &LoopData::While { body, .. } => {
@@ -476,6 +498,57 @@ impl Expander<'_> {
         self.close(&mut blocks, &mut begin);
         self.out.blocks = blocks;
         Ok(())
+    }
+
+    /// Opens a loop on registers; its items begin at `from`.
+    fn enter_level(&mut self, l: HardLoop, from: u32, blocks: &mut Vec<Block>) -> Then {
+        self.enter_loop(l);
+        self.first_turn[l.var.index()] = true;
+        self.values[l.var.index()] = 0;
+        let turns = l.dynamic.map_or(1, |d| d.turns);
+        Then::Close(l, from, std::mem::take(blocks), turns - 1)
+    }
+
+    /// Turns at a time of the first of the loops that a loop on registers becomes; of the last it is one. Only a loop that counts from 0
+    /// by 1 is taken apart: where the others begin is in a register, of which nothing else is known.
+    fn together(&self, body: Region, lo: Bound, hi: Bound, step: i64) -> u32 {
+        let (Bound::Const(0), Bound::Reg { max, .. }, 1) = (lo, hi, step) else { return 1 };
+        if self.pipelined == PIPELINED {
+            return 1;
+        }
+        let room = self.straight_size(body).map_or(1, |size| TURN / 2 / size.max(1));
+        room.min(max.max(0) as u64 / 2).clamp(1, TURNS.into()) as u32
+    }
+
+    /// The loop behind a loop on registers that takes what that one leaves.
+    fn next_level(&self, l: &HardLoop) -> Option<HardLoop> {
+        let d = l.dynamic.filter(|d| !d.last)?;
+        let turns = if d.level == 0 { FEW_TURNS.min(d.turns / 4).max(1) } else { 1 };
+        let d = DynamicBounds { turns, level: d.level + 1, last: turns == 1, ..d };
+        Some(HardLoop { dynamic: Some(d), ..*l })
+    }
+
+    /// Instructions of a region if it expands to a straight block, without registers and kept loops.
+    fn straight_size(&self, region: Region) -> Option<u64> {
+        let mut sum = 0u64;
+        let mut open = vec![(region, 1u64)];
+        while let Some((region, times)) = open.pop() {
+            for node in &self.kernel.regions[region].nodes {
+                match node {
+                    Node::Alloc(_) => {}
+                    Node::Inst(i) if self.templates[i.index()].is_register() => return None,
+                    Node::Inst(_) => sum = sum.saturating_add(times),
+                    Node::Loop(l) => match &self.kernel.loops[*l] {
+                        LoopData::NoReorder { body, .. } => open.push((*body, times)),
+                        data @ LoopData::For { body, .. } if self.hard[l.index()] == 0 => {
+                            open.push((*body, times.saturating_mul(data.trip_count()?)));
+                        }
+                        _ => return None,
+                    },
+                }
+            }
+        }
+        Some(sum)
     }
 
     /// Whether turns of the source are left over behind a hardware loop, which are unrolled: its upper bound. The variable is

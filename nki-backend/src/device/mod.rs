@@ -12,6 +12,7 @@
 //! | schedule | `schedule/` | order, streams, rings, by estimated time |
 //! | synchronise | `sync.rs` | the waits that are needed and not implied |
 //! | emit | `emit.rs` | semaphores and the program |
+//! | split-transfers | `split.rs` | transfers at the ends of a small program in pieces, if that is faster |
 //!
 //! `front.rs` runs what comes before scheduling, `back.rs` the rest, and chooses between schedules.
 //!
@@ -35,6 +36,7 @@ mod report;
 mod reuse;
 mod schedule;
 mod spill;
+mod split;
 mod sync;
 
 pub use allocate::SiteReport;
@@ -134,14 +136,39 @@ fn place_and_order(
     report.allocated(&allocation);
     let back =
         Back { kernel, target, templates, costs: &costs, options, stream: &stream, allocation: &allocation };
-    let program = back.compile(&mut report)?;
-    (report.buffers, report.loops) = decided::decided(kernel, templates, &stream, &allocation, &program);
+    let mut split_report = report.clone();
+    let mut program = back.compile(&mut report)?;
+    let small = stream.is_straight() && stream.items.len() <= SPLIT;
+    let passes = [Pass::SplitTransfers, Pass::Schedule, Pass::Measure];
+    let split = match small && passes.iter().all(|p| options.runs(*p)) {
+        true => split::split_ends(kernel, target, templates, &costs, &stream)?,
+        false => None,
+    };
+    let (mut templates, mut chosen) = (templates, &stream);
+    if let Some(s) = &split {
+        let costs = Costs::new(&s.templates, &model);
+        let back = Back { templates: &s.templates, costs: &costs, stream: &s.stream, ..back };
+        let pieces = back.compile(&mut split_report)?;
+        if let (Some(before), Some(after)) = (back::simulated_time(&program), back::simulated_time(&pieces))
+            && after < GAIN * before
+        {
+            split_report.split(s, before, after);
+            (program, report) = (pieces, split_report);
+            (templates, chosen) = (&s.templates, &s.stream);
+        }
+    }
+    (report.buffers, report.loops) = decided::decided(kernel, templates, chosen, &allocation, &program);
     // A program of ours that the machine's gate rejects is a bug of this compiler; tests and debug builds look for it.
     if cfg!(debug_assertions) && report.instructions.iter().sum::<u64>() <= DEBUG_VERIFY {
         nki_sim::verify(program.clone())?;
     }
     Ok(Compiled { program, report })
 }
+
+/// Programs up to this many instructions are also tried with split transfers.
+const SPLIT: usize = 8_000;
+/// A program with split transfers takes at most this share of the time of the one without: more instructions are to gain something.
+const GAIN: f64 = 0.99;
 
 /// Debug builds verify programs up to this many instructions.
 const DEBUG_VERIFY: u64 = 20_000;

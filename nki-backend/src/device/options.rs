@@ -22,6 +22,8 @@ macro_rules! passes {
 passes! {
     /// Merge pairs of element-wise instructions into fused forms with the same bits.
     Fuse, "fuse";
+    /// Several turns of a loop on registers at a time, so that they overlap.
+    PipelineLoops, "pipeline-loops";
     /// Keep tiles that are loaded again, as far as SBUF allows.
     ReuseLoads, "reuse-loads";
     /// Spread instructions that several engines can run with identical results.
@@ -36,6 +38,10 @@ passes! {
     Measure, "measure";
     /// Issue DMA transfers from several sequencers; off: all from the sync engine.
     SpreadDma, "spread-dma";
+    /// Stores wait in line behind loads where few stores keep many loads from coming.
+    LateStores, "late-stores";
+    /// The first and last transfers of a small program in pieces, as they are used.
+    SplitTransfers, "split-transfers";
     /// Drop waits that other waits imply.
     ReduceWaits, "reduce-waits";
 }

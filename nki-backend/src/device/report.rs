@@ -7,6 +7,7 @@ use crate::device::expand::Stream;
 use crate::device::reuse::Reused;
 use crate::device::schedule::Plan;
 use crate::device::spill::SpillReport;
+use crate::device::split::Split;
 use nki_ir::Kernel;
 use nki_sim::Program;
 use nki_sim::program::{MInst, MKind, STREAM_ENGINES};
@@ -49,8 +50,18 @@ impl CompileReport {
     }
 
     pub(crate) fn expanded(&mut self, kernel: &Kernel, stream: &Stream) {
-        let kept =
-            stream.loops.iter().map(|l| kernel.vars[l.var].name.as_str()).collect::<Vec<_>>().join(", ");
+        let kept = stream
+            .loops
+            .iter()
+            .map(|l| {
+                let name = kernel.vars[l.var].name.as_str();
+                match l.dynamic {
+                    Some(d) if !d.last || d.level > 0 => format!("{name} ({} at a time)", d.turns),
+                    _ => name.to_string(),
+                }
+            })
+            .collect::<Vec<_>>()
+            .join(", ");
         let loops = if kept.is_empty() { String::new() } else { format!("; hardware loops: {kept}") };
         let text = format!(
             "{} instructions in the source, {} expanded, {} buffers{loops}",
@@ -100,6 +111,12 @@ impl CompileReport {
         self.note("schedule", format!("{}; estimated: {all}", plans[chosen].name));
         self.estimate_ns += plans[chosen].time;
         self.program_order_ns += plans[0].time;
+    }
+
+    pub(crate) fn split(&mut self, s: &Split, before: f64, after: f64) {
+        let text =
+            format!("{} transfers in {} pieces: {after:.0} ns instead of {before:.0}", s.transfers, s.pieces);
+        self.note("split-transfers", text);
     }
 
     pub(crate) fn measured(&mut self, candidates: usize, time: f64) {

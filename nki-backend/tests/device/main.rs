@@ -5,6 +5,7 @@ mod capacity;
 mod fuse;
 mod kernels;
 mod order;
+mod pipeline;
 mod random;
 mod scale;
 mod semaphores;

@@ -93,7 +93,8 @@ fn turns_that_are_left_over_come_behind_the_loop() {
 fn transfers_use_the_ring_asked_for() {
     let k = product("", "", "", " queue 7");
     check("queue", &k, Target::Trn2, &CompileOptions::default());
-    let c = compile(&k, Target::Trn2, &CompileOptions::default().without(Pass::ReuseLoads)).unwrap();
+    let o = CompileOptions::default().without(Pass::ReuseLoads).without(Pass::LateStores);
+    let c = compile(&k, Target::Trn2, &o).unwrap();
     let rings = c.program.streams.iter().flatten().filter_map(|i| match &i.kind {
         MKind::Dma { queue, .. } => Some(*queue),
         _ => None,

@@ -158,13 +158,34 @@ impl Emitter<'_> {
     pub(super) fn dynamic_loop(&mut self, l: &HardLoop, body: &[Block], out: &mut [Vec<MInst>; 5]) {
         let loc = self.s.kernel.loops[l.source].loc();
         let Some(bounds) = l.dynamic else { return };
-        let lo = self.bound(bounds.lo);
+        // A turn needs as many turns of the source.
+        let missing = i64::from(bounds.turns) - 1;
+        let mut lo = self.bound(bounds.lo);
+        let move_to = |reg, src: RegAffine, out: &mut [Vec<MInst>; 5]| {
+            for stream in out.iter_mut() {
+                stream.push(plain(MKind::RegMove { reg, src: src.clone() }, loc));
+            }
+        };
+        // Where the next loop begins.
+        let next = match bounds.level {
+            0 if bounds.last => None,
+            0 => {
+                let next = self.new_register(loc);
+                move_to(next, RegAffine::from(0), out);
+                self.next.push(next);
+                Some(next)
+            }
+            _ => self.next.last().copied(),
+        };
+        if bounds.level > 0 {
+            lo = MBound::Reg(next.expect("the first of several loops has set where the next begins"));
+        }
         // The bound is what it was when the loop began.
         let hi = match bounds.hi {
             Bound::Const(c) => MBound::Const(c),
             Bound::Reg { reg, .. } => {
                 let copy = self.new_register(loc);
-                let src = RegAffine { constant: 0, terms: once(self.seq_reg(reg)) };
+                let src = RegAffine { constant: -missing, terms: once(self.seq_reg(reg)) };
                 for stream in out.iter_mut() {
                     stream.push(plain(MKind::RegMove { reg: copy, src: src.clone() }, loc));
                 }
@@ -172,11 +193,26 @@ impl Emitter<'_> {
             }
         };
         let max = match bounds.hi {
-            Bound::Reg { max, .. } | Bound::Const(max) => Some(max),
+            Bound::Reg { max, .. } | Bound::Const(max) => Some(max - missing),
         };
-        let inner = self.region(body, loc);
+        let mut inner = self.region(body, loc);
+        match next {
+            Some(next) if !bounds.last => {
+                let src = RegAffine { constant: bounds.turns.into(), terms: once(SeqReg(l.depth)) };
+                move_to(next, src, &mut inner);
+            }
+            Some(_) => _ = self.next.pop(),
+            None => {}
+        }
         for (stream, body) in out.iter_mut().zip(inner) {
-            let kind = MKind::For { reg: SeqReg(l.depth), lo, hi, step: bounds.step, max, body };
+            let kind = MKind::For {
+                reg: SeqReg(l.depth),
+                lo,
+                hi,
+                step: bounds.step * i64::from(bounds.turns),
+                max,
+                body,
+            };
             stream.push(plain(kind, loc));
         }
     }

@@ -8,7 +8,7 @@ use crate::device::legalise::Template;
 use nki_ir::Engine;
 use smallvec::{SmallVec, smallvec};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// What "best" means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,13 @@ struct Scheduler<'p, 'a> {
     engines: Engines,
     /// Stream of each item that several could run, if it was decided beforehand.
     split: Option<Vec<u8>>,
+    /// Stores wait until every load is issued, or nothing else can be.
+    late: bool,
+    /// Loads that are not issued, and stores that wait for them, oldest first.
+    loads: usize,
+    held: VecDeque<u32>,
+    /// The sequencer of the last load: a store from another would not wait for it.
+    load_issuer: usize,
 }
 
 /// How far, in nanoseconds, one engine may fall behind another in [`even_split`] and still be given the work to catch up:
@@ -127,6 +134,7 @@ pub fn schedule(
     split: Option<Vec<u8>>,
     spread: bool,
     engines: Engines,
+    late: bool,
 ) -> Plan {
     let items = p.dependences.items.clone();
     let n = items.len();
@@ -150,7 +158,13 @@ pub fn schedule(
         spread,
         engines,
         split,
+        late,
+        loads: 0,
+        held: VecDeque::new(),
+        load_issuer: SYNC,
     };
+    s.machine.one_ring = late;
+    s.loads = (0..n as u32).filter(|&k| s.is_load(k)).count();
     for k in 0..n as u32 {
         if s.missing[k as usize] == 0 {
             s.offer(k);
@@ -165,8 +179,13 @@ pub fn schedule(
         }
     }
     debug_assert_eq!(s.order.len(), n, "dependences point backwards, so every item becomes ready");
-    let name = priority.name_with(s.split.is_some(), spread, engines);
-    Plan::new(name, items, s.order, &s.ran, s.machine.end)
+    let name = match (late, priority) {
+        (true, Priority::Oldest) => "oldest first, stores last",
+        (true, Priority::CriticalPath) => "critical path, stores last",
+        _ => priority.name_with(s.split.is_some(), spread, engines),
+    };
+    let plan = Plan::new(name, items, s.order, &s.ran, s.machine.end);
+    Plan { one_ring: late, ..plan }
 }
 
 /// Successors of every item, as offsets into one list; both count from the start of the block.
@@ -279,9 +298,18 @@ impl Scheduler<'_, '_> {
         if self.spread { s[SYNC].min(s[stream_of(Engine::GpSimd)]) } else { s[SYNC] }
     }
 
+    fn is_load(&self, k: u32) -> bool {
+        let item = &self.p.stream.items[(self.first + k) as usize];
+        self.p.costs.templates[item.template as usize].transfer.as_ref().is_some_and(|c| !c.store)
+    }
+
     /// Issues the next item; `None` when all are issued.
     fn step(&mut self) -> Option<u32> {
         loop {
+            if self.loads == 0 {
+                let due = self.held.drain(..).map(|k| Reverse((self.rank[k as usize], k)));
+                self.units[DMA].ready.extend(due);
+            }
             let mut best: Option<(f64, usize)> = None;
             for u in 0..self.units.len() {
                 self.drop_issued(u);
@@ -295,11 +323,20 @@ impl Scheduler<'_, '_> {
                     best = Some((at, u));
                 }
             }
-            let (now, unit) = best?;
+            let Some((now, unit)) = best else {
+                // What else there is waits for a store.
+                let k = self.held.pop_front()?;
+                self.issue(k, DMA);
+                return Some(k);
+            };
             self.mature(unit, now);
             let Some(k) = self.take(unit) else { continue };
             // Maturing may have brought up an item that another unit has taken in the meantime.
             if self.issued[k as usize] {
+                continue;
+            }
+            if self.late && unit == DMA && self.loads > 0 && !self.is_load(k) {
+                self.held.push_back(k);
                 continue;
             }
             if self.holders[k as usize] > 1 && self.better_elsewhere(k, unit, now) {
@@ -388,6 +425,10 @@ impl Scheduler<'_, '_> {
             None => self.machine.compute(cost.compute[unit], unit, ready),
         };
         self.issued[k as usize] = true;
+        if self.is_load(k) {
+            self.loads -= 1;
+            self.load_issuer = self.ran[k as usize].stream.into();
+        }
         self.order.push(self.first + k);
     }
 
@@ -405,6 +446,9 @@ impl Scheduler<'_, '_> {
             };
             self.machine.sequencer[stream_of(e)].max(ready) + reluctance
         };
+        if self.late && !self.is_load(k) && dma.issuers.iter().any(|&e| stream_of(e) == self.load_issuer) {
+            return self.load_issuer;
+        }
         let mut best = dma.issuers[0];
         for &e in &dma.issuers[1..] {
             if at(e) < at(best) {

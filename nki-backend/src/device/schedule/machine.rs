@@ -63,6 +63,8 @@ pub struct Machine {
     dma: [[f64; 2]; 16],
     /// Until when the shared memory ports are taken.
     ports: [f64; 2],
+    /// Stores are in line behind loads, on one ring.
+    pub one_ring: bool,
     table: Option<ActTable>,
     table_load: f64,
     pub end: f64,
@@ -119,7 +121,7 @@ impl Machine {
             start
         };
         let mut complete = begin;
-        let mine = usize::from(cost.store);
+        let mine = usize::from(cost.store && !self.one_ring);
         for &(k, service) in &cost.service {
             let until = &mut self.dma[usize::from(k)];
             let arrives = begin + cost.start + cost.stagger * f64::from(k);

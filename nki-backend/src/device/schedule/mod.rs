@@ -23,6 +23,8 @@ pub struct Plan {
     pub order: Vec<u32>,
     /// Stream of each item, by position in the block.
     pub streams: Vec<u8>,
+    /// Stores are on the ring of loads.
+    pub one_ring: bool,
     /// Estimated duration of the block, in nanoseconds.
     pub time: f64,
     pub name: &'static str,
@@ -35,7 +37,7 @@ impl Plan {
     }
 
     fn new(name: &'static str, items: Range<u32>, order: Vec<u32>, ran: &[Ran], time: f64) -> Self {
-        Plan { items, order, streams: ran.iter().map(|r| r.stream).collect(), time, name }
+        Plan { items, order, streams: ran.iter().map(|r| r.stream).collect(), one_ring: false, time, name }
     }
 }
 
@@ -76,35 +78,53 @@ pub fn candidates(p: &Problem<'_>) -> Vec<Plan> {
         let (spread, balance) =
             (runs(Pass::SpreadDma), if runs(Pass::Balance) { Engines::Any } else { Engines::First });
         let items = p.dependences.items.len();
-        plans.extend(ways.map(|way| list::schedule(p, way, None, spread, balance)));
+        plans.extend(ways.map(|way| list::schedule(p, way, None, spread, balance, false)));
         let split = list::even_split(p, balance);
         let several_engines = split.is_some();
         if let Some(split) = split {
-            plans.extend(ways.map(|way| list::schedule(p, way, Some(split.clone()), spread, balance)));
+            plans.extend(ways.map(|way| list::schedule(p, way, Some(split.clone()), spread, balance, false)));
         }
         // What the estimate sees only roughly: triggers hold up what their sequencer computes, and engines share ports.
         if spread && items <= SMALL {
-            plans.extend(ways.map(|way| list::schedule(p, way, None, false, balance)));
+            plans.extend(ways.map(|way| list::schedule(p, way, None, false, balance, false)));
+        }
+        if runs(Pass::LateStores) && items <= SMALL && few_stores(p) {
+            plans.extend(ways.map(|way| list::schedule(p, way, None, spread, balance, true)));
         }
         if several_engines && items <= SMALL / 4 {
-            plans.extend(ways.map(|way| list::schedule(p, way, None, spread, Engines::First)));
+            plans.extend(ways.map(|way| list::schedule(p, way, None, spread, Engines::First, false)));
             // GpSimd slows the fast modes of the vector engine down, and results come back late.
             let own = Engines::NotForTwoTensors;
             for spread in if spread { vec![true, false] } else { vec![false] } {
-                plans.extend(ways.map(|way| list::schedule(p, way, None, spread, own)));
+                plans.extend(ways.map(|way| list::schedule(p, way, None, spread, own, false)));
             }
             if let Some(split) = list::even_split(p, own) {
-                plans.extend(ways.map(|way| list::schedule(p, way, Some(split.clone()), spread, own)));
+                plans.extend(ways.map(|way| list::schedule(p, way, Some(split.clone()), spread, own, false)));
             }
         }
     }
     let mut different: Vec<Plan> = Vec::with_capacity(plans.len());
     for plan in plans {
-        if !different.iter().any(|d| d.order == plan.order && d.streams == plan.streams) {
+        if !different
+            .iter()
+            .any(|d| d.order == plan.order && d.streams == plan.streams && d.one_ring == plan.one_ring)
+        {
             different.push(plan);
         }
     }
     different
+}
+
+/// Whether the DMA engines spend much more time on loads than on stores, of which there are some.
+fn few_stores(p: &Problem<'_>) -> bool {
+    let mut time = [0.0; 2];
+    for i in p.dependences.items.clone() {
+        let cost = &p.costs.templates[p.stream.items[i as usize].template as usize].transfer;
+        if let Some(c) = cost {
+            time[usize::from(c.store)] += c.service.iter().map(|s| s.1).sum::<f64>();
+        }
+    }
+    time[1] > 0.0 && 3.0 * time[1] < time[0]
 }
 
 /// Issues everything in the order of the source, transfers from their first issuer.
@@ -134,10 +154,10 @@ fn program_order(p: &Problem<'_>) -> Plan {
 
 /// The ring of a transfer: one for loads and one for stores, so that a store never waits in line behind loads. Rings are
 /// served in turn, and within a ring in order, which keeps the order of the schedule; more rings would only blur it.
-/// The author may ask for another.
-pub fn ring(t: &Template) -> u8 {
+/// A plan may put both on one, so that stores wait behind loads. The author may ask for another.
+pub fn ring(t: &Template, one_ring: bool) -> u8 {
     if let Some(asked) = t.dma.as_ref().and_then(|d| d.queue) {
         return asked;
     }
-    u8::from(t.views().any(|v| v.space == Space::Hbm && writes(v)))
+    u8::from(!one_ring && t.views().any(|v| v.space == Space::Hbm && writes(v)))
 }
