@@ -2,16 +2,33 @@
 
 use crate::codec::canonical;
 use crate::math;
-use crate::simd::{MAX_LANES, Simd};
+use crate::reduce::{ActivateFold, MapFold};
+use crate::simd::{MAX_LANES, Simd, Twin};
 use crate::tier::{Kernel, Tier};
 
 /// A function of one number, on lanes.
 pub(crate) trait LaneFn: Copy {
     fn apply<S: Simd>(self, s: S, x: S::F) -> S::F;
+
+    /// Whether there is a shorter way for common arguments.
+    const HAS_EASY: bool = false;
+
+    /// The lanes in which [`LaneFn::easy`] gives the bits of `apply`, none of them NaN.
+    #[inline(always)]
+    fn is_easy<S: Simd>(self, s: S, x: S::F) -> S::M {
+        s.lt(x, x)
+    }
+
+    /// [`LaneFn::apply`] without its care for extreme arguments.
+    #[inline(always)]
+    fn easy<S: Simd>(self, s: S, x: S::F) -> S::F {
+        self.apply(s, x)
+    }
 }
 
 macro_rules! activations {
-    ($( $(#[$doc:meta])* $variant:ident $name:literal $ulp:literal = |$s:ident, $x:ident| $body:expr; )*) => {
+    ($( $(#[$doc:meta])* $variant:ident $name:literal $ulp:literal = |$s:ident, $x:ident| $body:expr
+        $(, below $bound:literal: $easy:expr)?; )*) => {
         /// A function that the scalar engine applies to each element.
         ///
         /// Each is within [`Activation::max_ulp`] of the real function at the f32 argument, in the tails and for
@@ -46,6 +63,20 @@ macro_rules! activations {
                     fn apply<S: super::Simd>(self, $s: S, $x: S::F) -> S::F {
                         $body
                     }
+
+                    $(
+                        const HAS_EASY: bool = true;
+
+                        #[inline(always)]
+                        fn is_easy<S: super::Simd>(self, $s: S, $x: S::F) -> S::M {
+                            $s.lt(math::abs($s, $x), $s.splat($bound))
+                        }
+
+                        #[inline(always)]
+                        fn easy<S: super::Simd>(self, $s: S, $x: S::F) -> S::F {
+                            $easy
+                        }
+                    )?
                 }
             )*
         }
@@ -53,6 +84,12 @@ macro_rules! activations {
         fn run(tier: Tier, activation: Activation, row: Row) {
             match activation {
                 $( Activation::$variant => tier.run(Map { row, function: functions::$variant }), )*
+            }
+        }
+
+        pub(crate) fn run_fold(tier: Tier, activation: Activation, rows: ActivateFold) {
+            match activation {
+                $( Activation::$variant => tier.run(MapFold { rows, function: functions::$variant }), )*
             }
         }
     };
@@ -75,7 +112,7 @@ activations! {
     /// `max(x, 0)`; +0 for either zero
     Relu "relu" 0.0 = |s, x| s.select(s.lt(s.splat(0.0), x), x, s.select(s.unordered(x, x), x, s.splat(0.0)));
     /// `e^x`
-    Exp "exp" 1.0 = |s, x| math::exp(s, x);
+    Exp "exp" 1.0 = |s, x| math::exp(s, x), below 87.0: math::exp_normal(s, x);
     /// `ln x`; NaN below zero
     Log "log" 0.51 = |s, x| math::log(s, x);
     /// square root
@@ -85,7 +122,7 @@ activations! {
     /// `1 / x`
     Reciprocal "reciprocal" 0.5 = |s, x| s.div(s.splat(1.0), x);
     /// `1 / (1 + e^-x)`
-    Sigmoid "sigmoid" 2.0 = |s, x| math::sigmoid(s, x);
+    Sigmoid "sigmoid" 2.0 = |s, x| math::sigmoid(s, x), below 69.0: math::sigmoid_within(s, x);
     /// hyperbolic tangent
     Tanh "tanh" 1.4 = |s, x| math::tanh(s, x);
     /// sine, of any argument
@@ -101,17 +138,17 @@ activations! {
     /// `x tanh(softplus(x))`
     Mish "mish" 0.51 = |s, x| math::mish(s, x);
     /// `0.5 x (1 + erf(x / sqrt 2))`
-    Gelu "gelu" 2.0 = |s, x| math::gelu(s, x);
+    Gelu "gelu" 2.0 = |s, x| math::gelu(s, x), below 12.0: math::gelu_within(s, x);
     /// derivative of `Gelu`
     GeluDx "gelu_dx" 0.51 = |s, x| math::gelu_dx(s, x);
     /// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`
-    GeluTanh "gelu_apprx_tanh" 2.0 = |s, x| math::gelu_tanh(s, x);
+    GeluTanh "gelu_apprx_tanh" 2.0 = |s, x| math::gelu_tanh(s, x), below 9.0: math::gelu_tanh_within(s, x);
     /// `x sigmoid(1.702 x)`
     GeluSigmoid "gelu_apprx_sigmoid" 0.51 = |s, x| math::gelu_sigmoid(s, x);
     /// derivative of `GeluSigmoid`
     GeluSigmoidDx "gelu_apprx_sigmoid_dx" 0.51 = |s, x| math::gelu_sigmoid_dx(s, x);
     /// `x sigmoid(x)`
-    Silu "silu" 2.0 = |s, x| math::silu(s, x);
+    Silu "silu" 2.0 = |s, x| math::silu(s, x), below 69.0: math::silu_within(s, x);
     /// derivative of `Silu`
     SiluDx "silu_dx" 0.51 = |s, x| math::silu_dx(s, x);
 }
@@ -178,7 +215,22 @@ pub unsafe fn activate_raw(
     len: usize,
     affine: Option<[f32; 2]>,
 ) {
-    run(tier, activation, Row { from, to, len, affine })
+    run(tier, activation, Row { from, to, len, affine, stream: false })
+}
+
+/// [`activate_raw`] whose results go past the caches, as [`crate::stream_raw`] writes them.
+///
+/// # Safety
+/// As [`activate_raw`].
+pub unsafe fn activate_stream_raw(
+    tier: Tier,
+    activation: Activation,
+    from: *const f32,
+    to: *mut f32,
+    len: usize,
+    affine: Option<[f32; 2]>,
+) {
+    run(tier, activation, Row { from, to, len, affine, stream: true })
 }
 
 /// `len` elements to read and to write, at equal or disjoint addresses.
@@ -187,6 +239,8 @@ struct Row {
     to: *mut f32,
     len: usize,
     affine: Option<[f32; 2]>,
+    /// Results go past the caches.
+    stream: bool,
 }
 
 struct Map<L> {
@@ -199,10 +253,10 @@ impl<L: LaneFn> Kernel for Map<L> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Map { row: Row { from, to, len, affine }, function } = self;
-        match affine {
-            None => map_row(s, from, to, len, function),
-            Some([scale, bias]) => map_row(s, from, to, len, Affine { scale, bias, then: function }),
+        let Map { row, function } = self;
+        match row.affine {
+            None => map_row(s, row, function),
+            Some([scale, bias]) => map_row(s, row, Affine { scale, bias, then: function }),
         }
     }
 }
@@ -218,37 +272,112 @@ struct Affine<L> {
 impl<L: LaneFn> LaneFn for Affine<L> {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, x: S::F) -> S::F {
-        self.then.apply(s, s.add(s.mul(x, s.splat(self.scale)), s.splat(self.bias)))
+        self.then.apply(s, self.argument(s, x))
+    }
+
+    const HAS_EASY: bool = L::HAS_EASY;
+
+    #[inline(always)]
+    fn is_easy<S: Simd>(self, s: S, x: S::F) -> S::M {
+        self.then.is_easy(s, self.argument(s, x))
+    }
+
+    #[inline(always)]
+    fn easy<S: Simd>(self, s: S, x: S::F) -> S::F {
+        self.then.easy(s, self.argument(s, x))
     }
 }
 
-/// Maps whole vectors, then the rest of the row through a vector on the stack: one copy of the function's code.
-#[inline(always)]
-fn map_row<S: Simd, L: LaneFn>(s: S, from: *const f32, to: *mut f32, len: usize, function: L) {
-    let mut rest = [0.0f32; MAX_LANES];
-    let rest = rest.as_mut_ptr();
-    let whole = len - len % S::LANES;
-    let (mut source, mut target, mut end) = (from, to, whole);
-    loop {
-        let mut i = 0;
-        while i < end {
-            // SAFETY: `end` elements, a multiple of LANES, exist at both addresses: in the rows, or in `rest`.
-            unsafe {
-                let y = function.apply(s, s.load(source.wrapping_add(i)));
-                s.store(target.wrapping_add(i), canonical(s, y));
-            }
-            i += S::LANES;
-        }
-        if whole == len {
-            return;
-        }
-        if end == S::LANES && source == rest.cast_const() {
-            // SAFETY: elements whole..len exist in the target row.
-            unsafe { std::ptr::copy_nonoverlapping(rest, to.add(whole), len - whole) }
-            return;
-        }
-        // SAFETY: elements whole..len exist in the source row, fewer than LANES.
-        unsafe { std::ptr::copy_nonoverlapping(from.add(whole), rest, len - whole) }
-        (source, target, end) = (rest, rest, S::LANES);
+impl<L> Affine<L> {
+    #[inline(always)]
+    fn argument<S: Simd>(&self, s: S, x: S::F) -> S::F {
+        s.add(s.mul(x, s.splat(self.scale)), s.splat(self.bias))
     }
+}
+
+/// Vectors that are mapped together where that is easy: their arguments are tested once.
+const BLOCK: usize = 4;
+
+/// Room for a block of any tier.
+#[repr(align(64))]
+struct Room([f32; BLOCK * MAX_LANES]);
+
+/// Maps whole blocks where they are, and what is left of the row through a block on the stack: one copy of the function's code.
+#[inline(always)]
+fn map_row<S: Simd, L: LaneFn>(s: S, Row { from, to, len, stream, .. }: Row, function: L) {
+    let size = BLOCK * S::LANES;
+    let mut room = Room([0.0; BLOCK * MAX_LANES]);
+    let room = room.0.as_mut_ptr();
+    // Streams begin at a multiple of a vector's size.
+    let mut head = if stream { to.align_offset(4 * S::LANES).min(len) } else { 0 };
+    let mut at = 0;
+    while at < len {
+        let whole = if head > 0 { 0 } else { (len - at) / size * size };
+        let part = if head > 0 { head } else { len - at };
+        let (source, target, count, used) = if whole > 0 {
+            (from.wrapping_add(at), to.wrapping_add(at), whole, BLOCK)
+        } else {
+            // SAFETY: fewer than a block's elements from `at` on exist in the source row.
+            unsafe { std::ptr::copy_nonoverlapping(from.add(at), room, part) }
+            (room.cast_const(), room, size, part.div_ceil(S::LANES))
+        };
+        let mut i = 0;
+        while i < count {
+            let (from, to) = (source.wrapping_add(i), target.wrapping_add(i));
+            // SAFETY: `count` elements, a multiple of a block, exist at both addresses; a stream's are aligned.
+            unsafe { map_block(s, from, to, used, stream && whole > 0, function) };
+            i += size;
+        }
+        if whole == 0 {
+            // SAFETY: as above, in the target row.
+            unsafe { std::ptr::copy_nonoverlapping(room, to.add(at), part) }
+            head = 0;
+        }
+        at += if whole > 0 { whole } else { part };
+    }
+}
+
+/// Maps the first `used` vectors of a block at least; what follows them in the block may be mapped too.
+///
+/// # Safety
+/// A block's elements must be readable at `from` and writable at `to`, aligned to a vector's size if `stream`.
+#[inline(always)]
+unsafe fn map_block<S: Simd, L: LaneFn>(
+    s: S,
+    from: *const f32,
+    to: *mut f32,
+    used: usize,
+    stream: bool,
+    function: L,
+) {
+    if L::HAS_EASY {
+        let twin = Twin(s);
+        // SAFETY: the two halves of the block.
+        let (mut a, mut b) = unsafe { (twin.load(from), twin.load(from.add(2 * S::LANES))) };
+        if twin.all(twin.and_m(function.is_easy(twin, a), function.is_easy(twin, b))) {
+            a = function.easy(twin, a);
+            b = function.easy(twin, b);
+            // SAFETY: as above.
+            unsafe {
+                put(twin, to, a, stream);
+                put(twin, to.add(2 * S::LANES), b, stream);
+            }
+            return;
+        }
+    }
+    for v in 0..used {
+        // SAFETY: as above.
+        unsafe {
+            let y = function.apply(s, s.load(from.add(v * S::LANES)));
+            put(s, to.add(v * S::LANES), canonical(s, y), stream);
+        }
+    }
+}
+
+/// # Safety
+/// `to` must be valid for writing `LANES` elements, and if `stream` a multiple of a vector's size.
+#[inline(always)]
+pub(crate) unsafe fn put<S: Simd>(s: S, to: *mut f32, y: S::F, stream: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { if stream { s.stream(to, y) } else { s.store(to, y) } }
 }

@@ -1,5 +1,6 @@
 //! Operations of two numbers on rows (isa.md 4).
 
+use crate::activation::put;
 use crate::codec::canonical;
 use crate::math;
 use crate::simd::{MAX_LANES, Simd};
@@ -205,7 +206,66 @@ pub enum Input {
 pub unsafe fn binary_raw(tier: Tier, operation: Binary, a: Input, b: Input, to: *mut f32, len: usize) {
     let mut scalars = [[0.0f32; MAX_LANES]; 2];
     let [at_a, at_b] = &mut scalars;
-    run(tier, operation, Zip { a: Source::new(a, at_a), b: Source::new(b, at_b), to, len })
+    let to = Target { to, len, stream: false };
+    run(tier, operation, Zip { a: Source::new(a, at_a), b: Source::new(b, at_b), to })
+}
+
+/// [`binary_raw`] whose results go past the caches, as [`crate::stream_raw`] writes them.
+///
+/// # Safety
+/// As [`binary_raw`].
+pub unsafe fn binary_stream_raw(tier: Tier, operation: Binary, a: Input, b: Input, to: *mut f32, len: usize) {
+    let mut scalars = [[0.0f32; MAX_LANES]; 2];
+    let [at_a, at_b] = &mut scalars;
+    let to = Target { to, len, stream: true };
+    run(tier, operation, Zip { a: Source::new(a, at_a), b: Source::new(b, at_b), to })
+}
+
+/// Whether [`binary_twice_raw`] has these two operations.
+pub fn has_twice(operations: [Binary; 2]) -> bool {
+    operations.iter().all(|o| matches!(o, Binary::Add | Binary::Subtract | Binary::Multiply))
+}
+
+/// `to[i] = second(first(x[i], a), b)`, two roundings: two of [`binary_raw`] in one pass. `stream` as in
+/// [`binary_stream_raw`].
+///
+/// # Panics
+/// Without [`has_twice`].
+///
+/// # Safety
+/// As [`binary_raw`].
+#[track_caller]
+pub unsafe fn binary_twice_raw(
+    tier: Tier,
+    [first, second]: [Binary; 2],
+    x: *const f32,
+    [a, b]: [Input; 2],
+    (to, len): (*mut f32, usize),
+    stream: bool,
+) {
+    use functions::{Add, Multiply, Subtract};
+    fn with<A: LaneOp>(tier: Tier, first: A, second: Binary, zip: ZipTwice) {
+        match second {
+            Binary::Add => tier.run(ZipBoth { zip, operations: (first, Add) }),
+            Binary::Subtract => tier.run(ZipBoth { zip, operations: (first, Subtract) }),
+            Binary::Multiply => tier.run(ZipBoth { zip, operations: (first, Multiply) }),
+            _ => unreachable!("the caller asks `has_twice`"),
+        }
+    }
+    let mut scalars = [[0.0f32; MAX_LANES]; 2];
+    let [at_a, at_b] = &mut scalars;
+    let zip = ZipTwice {
+        x: Source { data: x, moves: true },
+        a: Source::new(a, at_a),
+        b: Source::new(b, at_b),
+        to: Target { to, len, stream },
+    };
+    match first {
+        Binary::Add => with(tier, Add, second, zip),
+        Binary::Subtract => with(tier, Subtract, second, zip),
+        Binary::Multiply => with(tier, Multiply, second, zip),
+        _ => unreachable!("the caller asks `has_twice`"),
+    }
 }
 
 /// An address and how far it moves with the element: a scalar is a vector of copies that does not move.
@@ -243,12 +303,20 @@ impl Source {
     }
 }
 
-/// `len` elements from two sources to `to`, which is one of them or apart from both.
+/// Where `len` results go: to one of the sources, or apart from all.
+#[derive(Clone, Copy)]
+struct Target {
+    to: *mut f32,
+    len: usize,
+    /// Past the caches.
+    stream: bool,
+}
+
+/// Elements from two sources.
 struct Zip {
     a: Source,
     b: Source,
-    to: *mut f32,
-    len: usize,
+    to: Target,
 }
 
 struct ZipWith<O> {
@@ -261,19 +329,130 @@ impl<O: LaneOp> Kernel for ZipWith<O> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let ZipWith { zip: Zip { a, b, to, len }, operation } = self;
-        let mut i = 0;
-        // SAFETY: elements i..i + LANES, then i..len, exist everywhere.
+        let Zip { a, b, to } = self.zip;
+        each(s, to, Both { a, b, operation: self.operation });
+    }
+}
+
+/// Elements from three sources.
+struct ZipTwice {
+    x: Source,
+    a: Source,
+    b: Source,
+    to: Target,
+}
+
+struct ZipBoth<A, B> {
+    zip: ZipTwice,
+    operations: (A, B),
+}
+
+impl<A: LaneOp, B: LaneOp> Kernel for ZipBoth<A, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let ZipTwice { x, a, b, to } = self.zip;
+        each(s, to, Twice { x, a, b, operations: self.operations });
+    }
+}
+
+/// A vector of results.
+trait Vectors: Copy {
+    /// # Safety
+    /// Elements `i..i + LANES` of all sources must exist.
+    unsafe fn at<S: Simd>(self, s: S, i: usize) -> S::F;
+
+    /// # Safety
+    /// Elements `i..i + n` of all sources must exist.
+    unsafe fn part<S: Simd>(self, s: S, i: usize, n: usize) -> S::F;
+}
+
+#[derive(Clone, Copy)]
+struct Both<O> {
+    a: Source,
+    b: Source,
+    operation: O,
+}
+
+impl<O: LaneOp> Vectors for Both<O> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(self, s: S, i: usize) -> S::F {
+        // SAFETY: the caller's promise.
+        unsafe { self.operation.apply(s, self.a.load(s, i), self.b.load(s, i)) }
+    }
+
+    #[inline(always)]
+    unsafe fn part<S: Simd>(self, s: S, i: usize, n: usize) -> S::F {
+        // SAFETY: the caller's promise.
+        unsafe { self.operation.apply(s, self.a.load_part(s, i, n), self.b.load_part(s, i, n)) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Twice<A, B> {
+    x: Source,
+    a: Source,
+    b: Source,
+    operations: (A, B),
+}
+
+impl<A: LaneOp, B: LaneOp> Vectors for Twice<A, B> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(self, s: S, i: usize) -> S::F {
+        let (first, second) = self.operations;
+        // SAFETY: the caller's promise.
+        unsafe { second.apply(s, first.apply(s, self.x.load(s, i), self.a.load(s, i)), self.b.load(s, i)) }
+    }
+
+    #[inline(always)]
+    unsafe fn part<S: Simd>(self, s: S, i: usize, n: usize) -> S::F {
+        let (first, second) = self.operations;
+        // SAFETY: the caller's promise.
         unsafe {
-            while i + S::LANES <= len {
-                s.store(to.add(i), canonical(s, operation.apply(s, a.load(s, i), b.load(s, i))));
-                i += S::LANES;
+            let y = first.apply(s, self.x.load_part(s, i, n), self.a.load_part(s, i, n));
+            second.apply(s, y, self.b.load_part(s, i, n))
+        }
+    }
+}
+
+/// Vectors that are tested for NaN together.
+const BLOCK: usize = 4;
+
+/// Every result, canonical where it is NaN.
+#[inline(always)]
+fn each<S: Simd, V: Vectors>(s: S, Target { to, len, stream }: Target, results: V) {
+    // Streams begin at a multiple of a vector's size.
+    let head = if stream { to.align_offset(4 * S::LANES).min(len) } else { 0 };
+    let mut i = head;
+    // SAFETY: elements 0..head, then those of blocks and of vectors, then i..len, exist everywhere, and after the head
+    // vectors of a stream are aligned.
+    unsafe {
+        if head > 0 {
+            s.store_part(to, canonical(s, results.part(s, 0, head)), head);
+        }
+        while i + BLOCK * S::LANES <= len {
+            let mut y = [s.splat(0.0); BLOCK];
+            for (v, y) in y.iter_mut().enumerate() {
+                *y = results.at(s, i + v * S::LANES);
             }
-            if i < len {
-                let n = len - i;
-                let y = operation.apply(s, a.load_part(s, i, n), b.load_part(s, i, n));
-                s.store_part(to.add(i), canonical(s, y), n);
+            let nan = s.or_m(s.unordered(y[0], y[1]), s.unordered(y[2], y[3]));
+            if s.any(nan) {
+                for y in &mut y {
+                    *y = canonical(s, *y);
+                }
             }
+            for (v, y) in y.iter().enumerate() {
+                put(s, to.add(i + v * S::LANES), *y, stream);
+            }
+            i += BLOCK * S::LANES;
+        }
+        while i + S::LANES <= len {
+            put(s, to.add(i), canonical(s, results.at(s, i)), stream);
+            i += S::LANES;
+        }
+        if i < len {
+            s.store_part(to.add(i), canonical(s, results.part(s, i, len - i)), len - i);
         }
     }
 }

@@ -30,9 +30,13 @@ mod tier;
 
 pub use activation::{
     Activation, activate, activate_affine, activate_affine_in_place, activate_in_place, activate_raw,
+    activate_stream_raw,
 };
 pub use aligned::{AlignedBuf, Plain, as_bytes, as_bytes_mut, cast_slice, cast_slice_mut};
-pub use binary::{Binary, Input, Operand, binary, binary_in_place, binary_raw};
+pub use binary::{
+    Binary, Input, Operand, binary, binary_in_place, binary_raw, binary_stream_raw, binary_twice_raw,
+    has_twice,
+};
 pub use convert::{Format, convert, narrow, narrow_raw, widen, widen_raw};
 pub use element::Element;
 pub use gemm::{Destination, Epilogue, Gemm, PackedLeft, PackedRight, Side, matmul_fast};
@@ -40,6 +44,6 @@ pub use half::{bf16, f16};
 pub use matmul::{Combine, matmul, matmul_raw};
 pub use matrix::{MatMut, MatRef, StridedRef};
 pub use parallel::{Parallel, Serial, Threads};
-pub use reduce::{Reduction, activate_fold, activate_sum, fold, fold_rows, fold_rows_raw, sum_interleaved};
+pub use reduce::{Reduction, activate_fold_raw, fold, fold_rows, fold_rows_raw};
 pub use stream::{stream_fence, stream_raw};
 pub use tier::Tier;

@@ -1,9 +1,9 @@
-//! Reductions of rows to one number, in two orders of summation.
+//! Reductions of rows to one number.
 
-use crate::activation::{Activation, activate_raw};
-use crate::binary::{maximum, minimum};
+use crate::activation::{Activation, LaneFn, activate_raw, run_fold};
+use crate::codec::canonical;
 use crate::matrix::MatRef;
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Simd, Twin};
 use crate::tier::{Kernel, Tier};
 
 /// An operation that rows are reduced by.
@@ -115,178 +115,240 @@ impl Kernel for Side<'_> {
     }
 }
 
-/// Squares of `LANES` columns are turned, so that a vector has one column of all rows: the totals of the rows are lanes.
+/// The columns of eight rows, each folded in ascending order.
 #[inline(always)]
 fn fold_side<S: Simd>(
     s: S,
     Side { rows, stride, columns, totals, .. }: Side,
-    step: impl Fn(S, S::F, S::F) -> S::F,
+    step: impl Fn(S, S::F, S::F) -> S::F + Copy,
 ) {
-    let vectors = SIDE_BY_SIDE.div_ceil(S::LANES);
-    let rows_of = |v: usize| (SIDE_BY_SIDE - v * S::LANES).min(S::LANES);
-    let mut lanes = [0.0f32; 2 * MAX_LANES];
-    lanes[..SIDE_BY_SIDE].copy_from_slice(totals);
-    let mut sums = [s.splat(0.0); 2];
-    // SAFETY: rows and columns are inside the block; `lanes` has a vector for each of at most two.
+    let mut side = Totals::load(s, totals);
+    let whole = columns - columns % S::LANES;
+    // SAFETY: rows and columns are inside the block.
     unsafe {
-        for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
-            *sum = s.load(lanes.as_ptr().add(v * S::LANES));
-        }
-        let whole = columns - columns % S::LANES;
-        let mut square = [s.splat(0.0); MAX_LANES];
         for c in (0..whole).step_by(S::LANES) {
-            for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
-                for (r, x) in square.iter_mut().enumerate().take(rows_of(v)) {
-                    *x = s.load(rows.add((v * S::LANES + r) * stride + c));
-                }
-                let turned = s.transpose(square);
-                for x in turned.iter().take(S::LANES) {
-                    *sum = step(s, *sum, *x);
-                }
+            side.add(s, (rows.add(c), stride), step);
+        }
+        side.add_part(s, (rows.wrapping_add(whole), stride), columns - whole, step);
+    }
+    side.store(s, totals);
+}
+
+/// The totals of eight rows, as lanes.
+struct Totals<S: Simd>([S::F; 2]);
+
+impl<S: Simd> Totals<S> {
+    /// Vectors that hold them: two on the narrowest tier.
+    const USED: usize = SIDE_BY_SIDE.div_ceil(S::LANES);
+
+    /// Rows in vector `v`.
+    #[inline(always)]
+    fn rows(v: usize) -> usize {
+        (SIDE_BY_SIDE - v * S::LANES).min(S::LANES)
+    }
+
+    #[inline(always)]
+    fn load(s: S, totals: &[f32; SIDE_BY_SIDE]) -> Self {
+        let mut lanes = [0.0f32; 2 * MAX_LANES];
+        lanes[..SIDE_BY_SIDE].copy_from_slice(totals);
+        let mut sums = [s.splat(0.0); 2];
+        for (v, sum) in sums.iter_mut().enumerate().take(Self::USED) {
+            // SAFETY: `lanes` has a vector for each of at most two.
+            *sum = unsafe { s.load(lanes.as_ptr().add(v * S::LANES)) };
+        }
+        Totals(sums)
+    }
+
+    #[inline(always)]
+    fn store(self, s: S, totals: &mut [f32; SIDE_BY_SIDE]) {
+        let mut lanes = [0.0f32; 2 * MAX_LANES];
+        for (v, sum) in self.0.iter().enumerate().take(Self::USED) {
+            // SAFETY: as above.
+            unsafe { s.store(lanes.as_mut_ptr().add(v * S::LANES), *sum) };
+        }
+        totals.copy_from_slice(&lanes[..SIDE_BY_SIDE]);
+    }
+
+    /// Takes `LANES` columns: the square is turned, so that a vector has one column of all rows.
+    ///
+    /// # Safety
+    /// `LANES` columns must be readable in all rows.
+    #[inline(always)]
+    unsafe fn add(&mut self, s: S, rows: (*const f32, usize), step: impl Fn(S, S::F, S::F) -> S::F) {
+        let mut square = [s.splat(0.0); MAX_LANES];
+        for (v, sum) in self.0.iter_mut().enumerate().take(Self::USED) {
+            for (r, x) in square.iter_mut().enumerate().take(Self::rows(v)) {
+                // SAFETY: the caller's promise.
+                *x = unsafe { s.load(rows.0.add((v * S::LANES + r) * rows.1)) };
+            }
+            let turned = s.transpose(square);
+            for x in turned.iter().take(S::LANES) {
+                *sum = step(s, *sum, *x);
             }
         }
-        for c in whole..columns {
-            for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
+    }
+
+    /// [`Totals::add`] of fewer columns.
+    ///
+    /// # Safety
+    /// `columns` columns must be readable in all rows.
+    #[inline(always)]
+    unsafe fn add_part(
+        &mut self,
+        s: S,
+        rows: (*const f32, usize),
+        columns: usize,
+        step: impl Fn(S, S::F, S::F) -> S::F,
+    ) {
+        for c in 0..columns {
+            for (v, sum) in self.0.iter_mut().enumerate().take(Self::USED) {
                 let mut column = [0.0f32; MAX_LANES];
-                for (r, x) in column.iter_mut().enumerate().take(rows_of(v)) {
-                    *x = *rows.add((v * S::LANES + r) * stride + c);
+                for (r, x) in column.iter_mut().enumerate().take(Self::rows(v)) {
+                    // SAFETY: the caller's promise.
+                    *x = unsafe { *rows.0.add((v * S::LANES + r) * rows.1 + c) };
                 }
-                *sum = step(s, *sum, s.load(column.as_ptr()));
+                // SAFETY: the array has at least LANES elements.
+                *sum = step(s, *sum, unsafe { s.load(column.as_ptr()) });
             }
         }
-        for (v, sum) in sums.iter().enumerate().take(vectors) {
-            s.store(lanes.as_mut_ptr().add(v * S::LANES), *sum);
-        }
     }
-    totals.copy_from_slice(&lanes[..SIDE_BY_SIDE]);
 }
 
-/// Number of partial sums of [`sum_interleaved`].
-const STRANDS: usize = 32;
-
-/// The sum of a row, as 32 partial sums: strand `j` takes elements `j`, `j + 32`, ... in ascending order, and then the
-/// upper half of the strands is added to the lower half until one is left. The same bits on every tier, not those of
-/// [`fold`]; closer to the real sum, and faster.
-pub fn sum_interleaved(tier: Tier, row: &[f32]) -> f32 {
-    let mut strands = Strands::new();
-    strands.add(tier, row);
-    strands.total()
+/// Rows of an activation, and where its results and their sums go.
+pub(crate) struct ActivateFold<'a> {
+    from: (*const f32, usize),
+    to: (*mut f32, usize),
+    columns: usize,
+    affine: &'a [[f32; 2]; SIDE_BY_SIDE],
+    totals: &'a mut [f32; SIDE_BY_SIDE],
 }
 
-/// `to[i] = activation(from[i] * scale + bias)`, as [`crate::activate_affine`], and the sum of the results by
-/// [`sum_interleaved`], in one pass.
+/// [`activate_raw`] of each row with `Some(affine[r])`, and [`fold_rows_raw`] of the results, in one pass. Row `r` is the
+/// `columns` numbers from `from.0 + r * from.1` on, and goes to those from `to.0 + r * to.1` on.
 ///
 /// # Panics
-/// When the rows differ in length.
-#[track_caller]
-pub fn activate_sum(
-    tier: Tier,
-    activation: Activation,
-    from: &[f32],
-    affine: [f32; 2],
-    to: &mut [f32],
-) -> f32 {
-    let mut strands = Strands::new();
-    activate_blocks(tier, activation, from, affine, to, |block| strands.add(tier, block));
-    strands.total()
-}
-
-/// `to[i] = activation(from[i] * scale + bias)`, as [`crate::activate_affine`], and `initial` plus the results in
-/// ascending order, in one pass.
+/// When `affine` and `totals` differ in length.
 ///
-/// # Panics
-/// When the rows differ in length.
+/// # Safety
+/// All rows must be readable and the others writable, each at the address of the row that it comes from or apart from all.
 #[track_caller]
-pub fn activate_fold(
+pub unsafe fn activate_fold_raw(
     tier: Tier,
     activation: Activation,
-    from: &[f32],
-    affine: [f32; 2],
-    initial: f32,
-    to: &mut [f32],
-) -> f32 {
-    let mut sum = initial;
-    activate_blocks(tier, activation, from, affine, to, |block| sum = fold(tier, Reduction::Add, sum, block));
-    sum
-}
-
-/// Activates a row piece by piece, small enough that `then` finds each piece in the first cache.
-#[track_caller]
-fn activate_blocks(
-    tier: Tier,
-    activation: Activation,
-    from: &[f32],
-    affine: [f32; 2],
-    to: &mut [f32],
-    mut then: impl FnMut(&[f32]),
+    from: (*const f32, usize),
+    to: (*mut f32, usize),
+    columns: usize,
+    affine: &[[f32; 2]],
+    totals: &mut [f32],
 ) {
-    assert!(from.len() == to.len(), "{} elements into {}", from.len(), to.len());
-    // A multiple of STRANDS, so that the strands of the pieces are those of the row.
-    const PIECE: usize = 64 * STRANDS;
-    for (from, to) in from.chunks(PIECE).zip(to.chunks_mut(PIECE)) {
-        // SAFETY: both pieces hold `to.len()` elements.
-        unsafe { activate_raw(tier, activation, from.as_ptr(), to.as_mut_ptr(), to.len(), Some(affine)) }
-        then(to);
-    }
-}
-
-/// The partial sums of [`sum_interleaved`].
-struct Strands([f32; STRANDS]);
-
-impl Strands {
-    fn new() -> Self {
-        Strands([0.0; STRANDS])
-    }
-
-    /// Takes a piece of the row; every piece but the last is a multiple of [`STRANDS`] long.
-    fn add(&mut self, tier: Tier, piece: &[f32]) {
-        let (whole, rest) = piece.split_at(piece.len() - piece.len() % STRANDS);
-        tier.run(AddStrands { strands: &mut self.0, row: whole });
-        for (strand, x) in self.0.iter_mut().zip(rest) {
-            *strand += x;
+    assert!(affine.len() == totals.len(), "{} scales and {} totals", affine.len(), totals.len());
+    let blocks = affine.chunks(SIDE_BY_SIDE).zip(totals.chunks_mut(SIDE_BY_SIDE));
+    for (block, (affine, totals)) in blocks.enumerate() {
+        let first = block * SIDE_BY_SIDE;
+        let (from, to) =
+            ((from.0.wrapping_add(first * from.1), from.1), (to.0.wrapping_add(first * to.1), to.1));
+        if let (Ok(affine), Ok(totals)) = (affine.try_into(), (&mut *totals).try_into()) {
+            run_fold(tier, activation, ActivateFold { from, to, columns, affine, totals });
+            continue;
         }
-    }
-
-    fn total(mut self) -> f32 {
-        let mut half = STRANDS / 2;
-        while half > 0 {
-            for j in 0..half {
-                self.0[j] += self.0[j + half];
+        for (r, (affine, total)) in affine.iter().zip(totals).enumerate() {
+            let (from, to) = (from.0.wrapping_add(r * from.1), to.0.wrapping_add(r * to.1));
+            // SAFETY: the caller's promise; after the call the results are there.
+            unsafe {
+                activate_raw(tier, activation, from, to, columns, Some(*affine));
+                *total = fold(tier, Reduction::Add, *total, std::slice::from_raw_parts(to, columns));
             }
-            half /= 2;
         }
-        self.0[0]
     }
 }
 
-/// Adds a row, a multiple of [`STRANDS`] long, to the strands.
-struct AddStrands<'a> {
-    strands: &'a mut [f32; STRANDS],
-    row: &'a [f32],
+/// Numbers of a cache line.
+const LINE: usize = 16;
+
+/// An activation of eight rows and their sums.
+pub(crate) struct MapFold<'a, L> {
+    pub rows: ActivateFold<'a>,
+    pub function: L,
 }
 
-impl Kernel for AddStrands<'_> {
+impl<L: LaneFn> Kernel for MapFold<'_, L> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        /// Vectors in the strands of the narrowest tier.
-        const MOST: usize = STRANDS / 4;
-        let used = STRANDS / S::LANES;
-        let p = self.strands.as_mut_ptr();
-        let mut sums = [s.splat(0.0); MOST];
-        // SAFETY: `used` vectors make up the strands, and each chunk of the row.
-        unsafe {
-            for (v, sum) in sums.iter_mut().enumerate().take(used) {
-                *sum = s.load(p.add(v * S::LANES));
-            }
-            for chunk in self.row.chunks_exact(STRANDS) {
-                for (v, sum) in sums.iter_mut().enumerate().take(used) {
-                    *sum = s.add(*sum, s.load(chunk.as_ptr().add(v * S::LANES)));
+        let MapFold { rows: ActivateFold { from, to, columns, affine, totals }, function } = self;
+        let mut numbers = [[s.splat(0.0); 2]; SIDE_BY_SIDE];
+        for (number, affine) in numbers.iter_mut().zip(affine) {
+            *number = [s.splat(affine[0]), s.splat(affine[1])];
+        }
+        let mut side = Totals::load(s, totals);
+        let whole = columns - columns % S::LANES;
+        for c in (0..whole).step_by(S::LANES) {
+            // Whoever sums rows goes on with the next eight, and a long function leaves the memory time to bring them.
+            if L::HAS_EASY && c % LINE == 0 {
+                for r in SIDE_BY_SIDE..2 * SIDE_BY_SIDE {
+                    s.prefetch(from.0.wrapping_add(r * from.1 + c));
                 }
             }
-            for (v, sum) in sums.iter().enumerate().take(used) {
-                s.store(p.add(v * S::LANES), *sum);
+            // SAFETY: `LANES` columns from `c` on exist in all rows.
+            unsafe {
+                map_column(s, (from.0.add(c), from.1), (to.0.add(c), to.1), &numbers, function);
+                side.add(s, (to.0.add(c), to.1), |s, a, b| s.add(a, b));
+            }
+        }
+        if whole < columns {
+            let n = columns - whole;
+            for (r, [scale, bias]) in numbers.iter().enumerate() {
+                // SAFETY: `n` columns from `whole` on exist in row `r`.
+                unsafe {
+                    let x = s.load_part(from.0.add(r * from.1 + whole), n);
+                    let y = function.apply(s, s.add(s.mul(x, *scale), *bias));
+                    s.store_part(to.0.add(r * to.1 + whole), canonical(s, y), n);
+                }
+            }
+            // SAFETY: the same columns.
+            unsafe { side.add_part(s, (to.0.add(whole), to.1), n, |s, a, b| s.add(a, b)) };
+        }
+        side.store(s, totals);
+    }
+}
+
+/// Rows whose arguments are tested together.
+const GROUP: usize = 4;
+
+/// The function of a vector of each row.
+///
+/// # Safety
+/// A vector of each row must be readable and writable.
+#[inline(always)]
+unsafe fn map_column<S: Simd, L: LaneFn>(
+    s: S,
+    from: (*const f32, usize),
+    to: (*mut f32, usize),
+    numbers: &[[S::F; 2]; SIDE_BY_SIDE],
+    function: L,
+) {
+    for first in (0..SIDE_BY_SIDE).step_by(GROUP) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut x = [s.splat(0.0); GROUP];
+            for (i, x) in x.iter_mut().enumerate() {
+                let [scale, bias] = numbers[first + i];
+                *x = s.add(s.mul(s.load(from.0.add((first + i) * from.1)), scale), bias);
+            }
+            if L::HAS_EASY {
+                let twin = Twin(s);
+                let (a, b) = ([x[0], x[1]], [x[2], x[3]]);
+                if twin.all(twin.and_m(function.is_easy(twin, a), function.is_easy(twin, b))) {
+                    let y = [function.easy(twin, a), function.easy(twin, b)];
+                    for (i, y) in y.as_flattened().iter().enumerate() {
+                        s.store(to.0.add((first + i) * to.1), *y);
+                    }
+                    continue;
+                }
+            }
+            for (i, x) in x.iter().enumerate() {
+                s.store(to.0.add((first + i) * to.1), canonical(s, function.apply(s, *x)));
             }
         }
     }
@@ -308,26 +370,39 @@ impl Kernel for Extreme<'_> {
     }
 }
 
+/// Neither NaN nor the sign of zero is looked after until one has been seen: the largest of other numbers needs no care.
 #[inline(always)]
-fn extreme<S: Simd, const LARGEST: bool>(s: S, Extreme { row, initial, .. }: Extreme) -> f32 {
+fn extreme<S: Simd, const LARGEST: bool>(s: S, row: Extreme) -> f32 {
     const WAYS: usize = 4;
+    let Extreme { row, initial, .. } = row;
     let mut best = [s.splat(initial); WAYS];
+    let mut nan = s.unordered(best[0], best[0]);
     let mut chunks = row.chunks_exact(WAYS * S::LANES);
     for chunk in &mut chunks {
-        for (way, best) in best.iter_mut().enumerate() {
+        let mut x = best;
+        for (way, (x, best)) in x.iter_mut().zip(&mut best).enumerate() {
             // SAFETY: the chunk holds WAYS vectors.
-            let x = unsafe { s.load(chunk.as_ptr().add(way * S::LANES)) };
-            *best = if LARGEST { maximum(s, *best, x) } else { minimum(s, *best, x) };
+            *x = unsafe { s.load(chunk.as_ptr().add(way * S::LANES)) };
+            *best = if LARGEST { s.greater(*x, *best) } else { s.lesser(*x, *best) };
         }
+        nan = s.or_m(nan, s.or_m(s.unordered(x[0], x[1]), s.unordered(x[2], x[3])));
+    }
+    if s.any(nan) {
+        return f32::NAN;
     }
     let mut lanes = [[initial; MAX_LANES]; WAYS];
     for (lanes, best) in lanes.iter_mut().zip(best) {
         // SAFETY: the array has at least LANES elements.
         unsafe { s.store(lanes.as_mut_ptr(), best) }
     }
-    let one = |a: f32, b: f32| scalar_extreme(LARGEST, a, b);
-    let best = lanes.iter().flatten().fold(initial, |a, b| one(a, *b));
-    chunks.remainder().iter().fold(best, |a, b| one(a, *b))
+    let mut best = initial;
+    for x in lanes.as_flattened() {
+        best = scalar_extreme(LARGEST, best, *x);
+    }
+    for x in chunks.remainder() {
+        best = scalar_extreme(LARGEST, best, *x);
+    }
+    if best == 0.0 { row.iter().fold(initial, |a, b| scalar_extreme(LARGEST, a, *b)) } else { best }
 }
 
 fn scalar_extreme(largest: bool, a: f32, b: f32) -> f32 {

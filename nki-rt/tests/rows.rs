@@ -1,8 +1,9 @@
 //! Binary operations and reductions against scalar definitions, on every tier.
 
 use nki_rt::{
-    Activation, Binary, MatRef, Operand, Reduction, Tier, activate_affine, activate_fold, activate_sum,
-    binary, binary_in_place, fold, fold_rows, sum_interleaved,
+    Activation, Binary, Input, MatRef, Operand, Reduction, Tier, activate_affine, activate_fold_raw,
+    activate_stream_raw, binary, binary_in_place, binary_raw, binary_stream_raw, binary_twice_raw, fold,
+    fold_rows, has_twice, stream_fence,
 };
 use proptest::prelude::*;
 
@@ -106,19 +107,11 @@ fn identities_leave_numbers_alone() {
 
 #[test]
 fn the_order_of_sums_is_as_stated() {
-    // 1e8 swallows ones added one by one, but not a strand of 31 of them.
+    // 1e8 swallows ones added one by one.
     let mut row = vec![1.0f32; 64];
     row[0] = 1e8;
     for tier in Tier::available() {
         assert_eq!(fold(tier, Reduction::Add, 0.0, &row), 1e8);
-        let mut strands: Vec<f32> = (0..32).map(|j| row[j] + row[j + 32]).collect();
-        for half in [16, 8, 4, 2, 1] {
-            for j in 0..half {
-                strands[j] += strands[j + half];
-            }
-        }
-        assert_eq!(sum_interleaved(tier, &row), strands[0]);
-        assert!(strands[0] > 1e8);
         assert_eq!(fold(tier, Reduction::Maximum, f32::NEG_INFINITY, &[]), f32::NEG_INFINITY);
     }
 }
@@ -184,17 +177,94 @@ proptest! {
     }
 
     #[test]
-    fn activation_and_sum_in_one_pass_are_the_two_passes(len in 0usize..5000, scale in -2.0f32..2.0, bias in -2.0f32..2.0) {
-        let from: Vec<f32> = (0..len).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
-        let mut want = vec![0.0; len];
-        activate_affine(Tier::PORTABLE, Activation::Exp, &from, [scale, bias], &mut want);
+    fn activation_and_sum_in_one_pass_are_the_two_passes(
+        rows in 0usize..20, columns in 0usize..70, gap in 0usize..3, far in any::<bool>(), which in 0..Activation::ALL.len(),
+    ) {
+        let activation = Activation::ALL[which];
+        let stride = columns + gap;
+        let mut from: Vec<f32> = (0..rows * stride).map(|i| (i * 37 % 97) as f32 / 20.0 - 2.0).collect();
+        if far {
+            from.iter_mut().step_by(23).for_each(|x| *x = *x * 1e4 - 500.0);
+        }
+        let affine: Vec<[f32; 2]> = (0..rows).map(|r| [1.0 - r as f32 * 0.1, r as f32 * 0.3 - 1.0]).collect();
         for tier in Tier::available() {
-            let mut to = vec![0.0; len];
-            let sum = activate_sum(tier, Activation::Exp, &from, [scale, bias], &mut to);
-            prop_assert_eq!(&to, &want);
-            prop_assert_eq!(sum.to_bits(), sum_interleaved(Tier::PORTABLE, &want).to_bits());
-            let folded = activate_fold(tier, Activation::Exp, &from, [scale, bias], 0.5, &mut to);
-            prop_assert_eq!(folded.to_bits(), fold(tier, Reduction::Add, 0.5, &want).to_bits());
+            let (mut to, mut totals) = (vec![7.0f32; rows * stride], vec![0.5f32; rows]);
+            // SAFETY: both hold these rows.
+            unsafe {
+                let (from, to) = ((from.as_ptr(), stride), (to.as_mut_ptr(), stride));
+                activate_fold_raw(tier, activation, from, to, columns, &affine, &mut totals);
+            }
+            for r in 0..rows {
+                let mut want = vec![0.0; columns];
+                activate_affine(Tier::PORTABLE, activation, &from[r * stride..][..columns], affine[r], &mut want);
+                let got = &to[r * stride..][..columns];
+                prop_assert!(got.iter().zip(&want).all(|(a, b)| bits(*a) == bits(*b)), "{tier} {activation:?} {got:?} {want:?}");
+                prop_assert!(to[r * stride + columns..][..gap].iter().all(|x| *x == 7.0));
+                prop_assert_eq!(bits(totals[r]), bits(fold(tier, Reduction::Add, 0.5, &want)));
+            }
+        }
+    }
+
+    #[test]
+    fn two_operations_at_once_and_streams_are_one_after_the_other(
+        x in prop::collection::vec(number(), 0..150), scalar in number(), ops in (0..Binary::ALL.len(), 0..Binary::ALL.len()),
+        offset in 0usize..20, stream in any::<bool>(), of_a_row in any::<bool>(),
+    ) {
+        let operations = [Binary::ALL[ops.0], Binary::ALL[ops.1]];
+        let len = x.len();
+        let other: Vec<f32> = x.iter().rev().copied().collect();
+        for tier in Tier::available() {
+            let (mut first, mut want) = (vec![0.0; len], vec![0.0; len]);
+            let (a, b) = if of_a_row {
+                (Operand::Scalar(scalar), Operand::Row(&other[..]))
+            } else {
+                (Operand::Row(&other[..]), Operand::Scalar(scalar))
+            };
+            binary(tier, operations[0], Operand::Row(&x), a, &mut first);
+            binary(tier, operations[1], Operand::Row(&first), b, &mut want);
+            let input = |o: Operand| match o {
+                Operand::Scalar(x) => Input::Scalar(x),
+                Operand::Row(row) => Input::Row(row.as_ptr()),
+            };
+            let mut to = vec![7.0f32; len + 40];
+            // SAFETY: all rows hold `len` elements, the target from `offset` on.
+            unsafe {
+                let at = to.as_mut_ptr().add(offset);
+                if has_twice(operations) {
+                    binary_twice_raw(tier, operations, x.as_ptr(), [input(a), input(b)], (at, len), stream);
+                } else {
+                    binary_raw(tier, operations[0], Input::Row(x.as_ptr()), input(a), at, len);
+                    let run = if stream { binary_stream_raw } else { binary_raw };
+                    run(tier, operations[1], Input::Row(at), input(b), at, len);
+                }
+            }
+            stream_fence();
+            prop_assert!(to[offset..][..len].iter().zip(&want).all(|(a, b)| bits(*a) == bits(*b)), "{tier} {operations:?}");
+            prop_assert!(to[..offset].iter().chain(&to[offset + len..]).all(|x| *x == 7.0));
+        }
+    }
+
+    #[test]
+    fn streamed_activations_and_mixed_vectors_have_the_same_bits(
+        x in prop::collection::vec(number(), 0..150), which in 0..Activation::ALL.len(), offset in 0usize..20,
+    ) {
+        let activation = Activation::ALL[which];
+        for tier in Tier::available() {
+            // One number at a time: each has a vector for itself.
+            let want: Vec<f32> = x.iter().map(|x| {
+                let mut y = [0.0];
+                activate_affine(tier, activation, &[*x], [1.0, 0.0], &mut y);
+                y[0]
+            }).collect();
+            let mut to = vec![7.0f32; x.len() + 40];
+            // SAFETY: the target has room from `offset` on.
+            unsafe {
+                let at = to.as_mut_ptr().add(offset);
+                activate_stream_raw(tier, activation, x.as_ptr(), at, x.len(), Some([1.0, 0.0]));
+            }
+            stream_fence();
+            prop_assert!(to[offset..][..x.len()].iter().zip(&want).all(|(a, b)| bits(*a) == bits(*b)), "{tier} {activation:?}");
+            prop_assert!(to[..offset].iter().chain(&to[offset + x.len()..]).all(|x| *x == 7.0));
         }
     }
 }

@@ -48,9 +48,33 @@ enum Other {
 /// One operation on every element.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    Binary { operation: Binary, other: Other, reversed: bool },
+    Binary {
+        operation: Binary,
+        other: Other,
+        reversed: bool,
+    },
+    /// Two operations in one pass.
+    Twice {
+        operations: [Binary; 2],
+        others: [Other; 2],
+    },
     Unary(Activation),
-    Affine { function: Activation, scale: Scalar, bias: Scalar },
+    Affine {
+        function: Activation,
+        scale: Scalar,
+        bias: Scalar,
+    },
+}
+
+impl Stage {
+    /// What it takes beside the data.
+    fn others(&self) -> SmallVec<[Other; 2]> {
+        match *self {
+            Stage::Binary { other, .. } => std::iter::once(other).collect(),
+            Stage::Twice { others, .. } => others.into_iter().collect(),
+            Stage::Unary(_) | Stage::Affine { .. } => SmallVec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +91,10 @@ pub fn plan(data: &InstData, engine: Engine, args: &[StepArg]) -> Option<RowPlan
     let dst = reader.row("dst")?;
     let (parts, n) = reader.extent("dst")?;
     let plain = |stages: &[Stage], from| {
-        let stages = stages.iter().copied().collect();
+        let stages = match *stages {
+            [first, second] => together(first, second).map_or([first, second].into_iter().collect(), one),
+            _ => stages.iter().copied().collect(),
+        };
         Some(Kind::Map { data: reader.like("dst", from)?, stages, sums: false, sum_to: None })
     };
     let kind = match data.op {
@@ -98,6 +125,25 @@ pub fn plan(data: &InstData, engine: Engine, args: &[StepArg]) -> Option<RowPlan
     };
     let fits = n > 0 && parts > 0 && parts <= PARTITIONS as usize;
     fits.then_some(RowPlan { parts, n, dst, streams: false, kind })
+}
+
+fn one(stage: Stage) -> SmallVec<[Stage; 2]> {
+    std::iter::once(stage).collect()
+}
+
+/// Two stages as one, if one pass has them.
+fn together(first: Stage, second: Stage) -> Option<Stage> {
+    let (
+        Stage::Binary { operation: a, other, reversed },
+        Stage::Binary { operation: b, other: then, reversed: turned },
+    ) = (first, second)
+    else {
+        return None;
+    };
+    // Sums and products are the same either way.
+    let plain = |operation: Binary, reversed: bool| !reversed || operation != Binary::Subtract;
+    let fits = nki_rt::has_twice([a, b]) && plain(a, reversed) && plain(b, turned);
+    fits.then_some(Stage::Twice { operations: [a, b], others: [other, then] })
 }
 
 /// Operands and attributes by name.
@@ -248,7 +294,9 @@ impl RowPlan {
                 match &self.kind {
                     Kind::Map { data, stages, sums: false, .. } if self.n == 1 => job.columns(*data, stages),
                     Kind::Map { data, stages, sums: false, .. } => job.map(*data, stages),
-                    Kind::Map { data, stages, sums: true, sum_to } => job.sum(state, *data, stages, *sum_to),
+                    Kind::Map { data, stages, sums: true, sum_to } => {
+                        job.sum(state, *data, stages[0], *sum_to)
+                    }
                     Kind::Reduce { data, columns, reduction, negate } => {
                         job.reduce(*data, *columns, *reduction, *negate);
                     }
@@ -266,9 +314,9 @@ impl RowPlan {
             Kind::Reduce { data, .. } => rows.push(*data),
             Kind::Map { data, stages, .. } => {
                 rows.push(*data);
-                rows.extend(stages.iter().filter_map(|s| match s {
-                    Stage::Binary { other: Other::Row(row), .. } => Some(*row),
-                    _ => None,
+                rows.extend(stages.iter().flat_map(Stage::others).filter_map(|other| match other {
+                    Other::Row(row) => Some(row),
+                    Other::Scalar(_) => None,
                 }));
             }
         }
@@ -327,12 +375,17 @@ impl Job<'_> {
     }
 
     unsafe fn numbers(&self, stages: &[Stage], p: usize) -> Numbers {
-        let of = |stage: &Stage| match *stage {
+        let other = |other: Other| match other {
             // SAFETY: the contract.
-            Stage::Binary { other: Other::Scalar(x), .. } => [unsafe { self.scalar(x, p) }, 0.0],
+            Other::Scalar(x) => unsafe { self.scalar(x, p) },
+            Other::Row(_) => 0.0,
+        };
+        let of = |stage: &Stage| match *stage {
+            Stage::Binary { other: x, .. } => [other(x), 0.0],
+            Stage::Twice { others, .. } => others.map(other),
             // SAFETY: the contract.
             Stage::Affine { scale, bias, .. } => unsafe { [self.scalar(scale, p), self.scalar(bias, p)] },
-            Stage::Binary { .. } | Stage::Unary(_) => [0.0; 2],
+            Stage::Unary(_) => [0.0; 2],
         };
         stages.iter().map(of).collect()
     }
@@ -355,37 +408,45 @@ impl Job<'_> {
         self.plan.dst.format == Format::F32 && !self.plan.streams
     }
 
-    /// A strip of row `p` through the stages, to `to`, or to where it is anyway; returns where.
+    /// A strip of row `p` through the stages, to `to`, or to where it is anyway; returns where. The last stage `streams`.
     unsafe fn strip(
         &self,
         (data, stages): (Row, &[Stage]),
         p: usize,
         strip: [usize; 2],
         numbers: &Numbers,
-        to: *mut f32,
+        (to, streams): (*mut f32, bool),
     ) -> *const f32 {
         let len = strip[1];
         // SAFETY: the contract. The destination is written by the last stage, when everything else has been read; what
         // comes before it is in a room unless there is one stage, which reads and writes element by element.
         unsafe {
-            let first = if stages.len() == 1 && !self.overlaps_another(stages) { to } else { self.room(0) };
-            let room = if stages.is_empty() { to } else { first };
+            let within = stages.len() == 1 && !streams && !self.overlaps_another(stages);
+            let room = if stages.is_empty() || within { to } else { self.room(0) };
             let mut from = self.read(data, p, strip, room);
             for (i, (stage, &[x, y])) in stages.iter().zip(numbers).enumerate() {
-                let to = if i + 1 == stages.len() { to } else { self.room(0) };
+                let last = i + 1 == stages.len();
+                let (to, streams) = if last { (to, streams) } else { (self.room(0), false) };
+                let input = |other, x, room| match other {
+                    Other::Scalar(_) => Input::Scalar(x),
+                    Other::Row(row) => Input::Row(self.read(row, p, strip, self.room(room))),
+                };
+                let activate = if streams { nki_rt::activate_stream_raw } else { nki_rt::activate_raw };
                 match *stage {
-                    Stage::Unary(f) => nki_rt::activate_raw(self.tier, f, from, to, len, None),
+                    Stage::Unary(f) => activate(self.tier, f, from, to, len, None),
                     Stage::Affine { function, .. } => {
-                        nki_rt::activate_raw(self.tier, function, from, to, len, Some([x, y]));
+                        activate(self.tier, function, from, to, len, Some([x, y]))
                     }
                     Stage::Binary { operation, other, reversed } => {
-                        let other = match other {
-                            Other::Scalar(_) => Input::Scalar(x),
-                            Other::Row(row) => Input::Row(self.read(row, p, strip, self.room(1))),
-                        };
+                        let other = input(other, x, 1);
                         let (a, b) =
                             if reversed { (other, Input::Row(from)) } else { (Input::Row(from), other) };
-                        nki_rt::binary_raw(self.tier, operation, a, b, to, len);
+                        let binary = if streams { nki_rt::binary_stream_raw } else { nki_rt::binary_raw };
+                        binary(self.tier, operation, a, b, to, len);
+                    }
+                    Stage::Twice { operations, others: [a, b] } => {
+                        let others = [input(a, x, 1), input(b, y, 2)];
+                        nki_rt::binary_twice_raw(self.tier, operations, from, others, (to, len), streams);
                     }
                 }
                 from = to;
@@ -396,7 +457,7 @@ impl Job<'_> {
 
     /// Whether the destination may be where another operand of the stages is, so that the data must not be widened into it.
     fn overlaps_another(&self, stages: &[Stage]) -> bool {
-        self.in_place() && stages.iter().any(|s| matches!(s, Stage::Binary { other: Other::Row(_), .. }))
+        self.in_place() && stages.iter().flat_map(Stage::others).any(|o| matches!(o, Other::Row(_)))
     }
 
     /// Where results are computed: in place, or in `room` until they are rounded.
@@ -426,10 +487,10 @@ impl Job<'_> {
 
     unsafe fn map(&self, data: Row, stages: &[Stage]) {
         let n = self.plan.n;
-        // Nothing to convert: one sweep.
-        let whole = self.in_place()
-            && stages.len() == 1
-            && self.plan.rows().iter().all(|row| row.format == Format::F32);
+        let plain = self.plan.rows().iter().all(|row| row.format == Format::F32);
+        // Nothing to convert: one sweep, past the caches if asked for.
+        let whole = plain && stages.len() == 1;
+        let streams = self.plan.streams && whole;
         let strip = if whole { n } else { STRIP };
         for p in 0..self.plan.parts {
             // SAFETY: the contract.
@@ -437,33 +498,53 @@ impl Job<'_> {
                 let numbers = self.numbers(stages, p);
                 for c in (0..n).step_by(strip) {
                     let piece = [c, strip.min(n - c)];
+                    if whole {
+                        let to = self.at(self.plan.dst, p, c).cast();
+                        self.strip((data, stages), p, piece, &numbers, (to, streams));
+                        continue;
+                    }
                     let to = self.target(p, c, self.room(0));
-                    let from = self.strip((data, stages), p, piece, &numbers, to);
+                    let from = self.strip((data, stages), p, piece, &numbers, (to, false));
                     self.finish(p, piece, from);
                 }
             }
         }
     }
 
-    unsafe fn sum(&self, state: &mut State, data: Row, stages: &[Stage], sum_to: Option<Row>) {
+    /// The sums of a function's results. A block of rows at a time, each with its place in `work`.
+    unsafe fn sum(&self, state: &mut State, data: Row, stage: Stage, sum_to: Option<Row>) {
+        let Stage::Affine { function, .. } = stage else { unreachable!("only activations are summed") };
         let n = self.plan.n;
         let mut totals = [0.0f32; PARTITIONS as usize];
         for first in (0..self.plan.parts).step_by(BLOCK) {
             let count = BLOCK.min(self.plan.parts - first);
-            // SAFETY: the contract. Row `i` of the block has its place in `work`.
+            // SAFETY: the contract.
             unsafe {
-                let numbers: SmallVec<[Numbers; BLOCK]> =
-                    (first..first + count).map(|p| self.numbers(stages, p)).collect();
-                for c in (0..n).step_by(BLOCK_STRIP) {
-                    let piece = [c, BLOCK_STRIP.min(n - c)];
-                    let room = |i: usize| self.target(first + i, c, self.work.add(i * BLOCK_STRIP));
-                    for (i, numbers) in numbers.iter().enumerate() {
-                        self.strip((data, stages), first + i, piece, numbers, room(i));
+                let mut numbers = [[1.0, 0.0]; BLOCK];
+                for (i, numbers) in numbers.iter_mut().enumerate().take(count) {
+                    *numbers = self.numbers(&[stage], first + i)[0];
+                }
+                let direct = data.format == Format::F32;
+                let strip = if direct && self.in_place() { n } else { BLOCK_STRIP };
+                for c in (0..n).step_by(strip) {
+                    let piece = [c, strip.min(n - c)];
+                    let room = |i: usize| self.work.add(i * BLOCK_STRIP);
+                    let from = if direct {
+                        (self.at(data, first, c).cast_const().cast(), data.stride / 4)
+                    } else {
+                        (0..count).for_each(|i| _ = self.read(data, first + i, piece, room(i)));
+                        (room(0).cast_const(), BLOCK_STRIP)
+                    };
+                    let to = if self.in_place() {
+                        (self.at(self.plan.dst, first, c).cast(), self.plan.dst.stride / 4)
+                    } else {
+                        (room(0), BLOCK_STRIP)
+                    };
+                    let (numbers, totals) = (&numbers[..count], &mut totals[first..first + count]);
+                    nki_rt::activate_fold_raw(self.tier, function, from, to, piece[1], numbers, totals);
+                    if !self.in_place() {
+                        (0..count).for_each(|i| self.finish(first + i, piece, room(i)));
                     }
-                    let stride = if self.in_place() { self.plan.dst.stride / 4 } else { BLOCK_STRIP };
-                    let totals = &mut totals[first..first + count];
-                    nki_rt::fold_rows_raw(self.tier, Reduction::Add, room(0), stride, piece[1], totals);
-                    (0..count).for_each(|i| self.finish(first + i, piece, room(i)));
                 }
             }
         }
@@ -550,6 +631,18 @@ impl Job<'_> {
                     Stage::Binary { operation, other: Other::Row(row), reversed } => {
                         gather(row, a);
                         binary(operation, Input::Row(a), reversed);
+                    }
+                    Stage::Twice { operations, others } => {
+                        for (operation, other) in operations.into_iter().zip(others) {
+                            let other = match other {
+                                Other::Scalar(other) => input(other, a),
+                                Other::Row(row) => {
+                                    gather(row, a);
+                                    Input::Row(a)
+                                }
+                            };
+                            binary(operation, other, false);
+                        }
                     }
                     // The same two roundings.
                     Stage::Affine { function, scale, bias } => {

@@ -45,6 +45,13 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.scale(p, n)
 }
 
+/// e^x for |x| < 87, where it is normal.
+#[inline(always)]
+pub(crate) fn exp_normal<S: Simd>(s: S, x: S::F) -> S::F {
+    let (p, n) = exp_parts(s, x);
+    scale_normal(s, p, n)
+}
+
 /// tanh x: a polynomial near zero, else 1 - 2 / (e^2x + 1).
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(s: S, x: S::F) -> S::F {

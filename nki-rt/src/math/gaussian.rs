@@ -202,18 +202,36 @@ fn reflection<S: Simd>(s: S, x: S::F) -> (S::D, S::D) {
 pub(crate) fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
     let x = s.greater(s.splat(-GELU_FAR), x);
     let a = s.lesser(s.splat(GELU_FAR), abs(s, x));
+    let (below, n) = gelu_parts(s, x, a);
+    gelu_of(s, x, a, s.scale(below, n))
+}
+
+/// [`gelu`] for |x| < 12, where the exponential is normal.
+#[inline(always)]
+pub(crate) fn gelu_within<S: Simd>(s: S, x: S::F) -> S::F {
+    let a = abs(s, x);
+    let (below, n) = gelu_parts(s, x, a);
+    gelu_of(s, x, a, scale_normal(s, below, n))
+}
+
+/// `(b, n)` with b 2^n = Phi(-a), times x where that is negative and so the result: its underflow is gradual. `a` is |x|.
+#[inline(always)]
+fn gelu_parts<S: Simd>(s: S, x: S::F, a: S::F) -> (S::F, S::F) {
     // -a^2 / 2, and what rounding the square has lost.
     let square = s.mul(a, a);
     let lost = s.fma(a, a, neg(s, square));
     let (t, n) = exp_split(s, s.mul(square, s.splat(-0.5)), s.mul(lost, s.splat(-0.5)));
     let (tail, tail_lost) = scaled_tail(s, a);
-    // Phi(-a), times x where that is the result: its underflow is gradual.
-    let negative = s.lt(x, s.splat(0.0));
-    let factor = s.select(negative, x, s.splat(1.0));
+    let factor = s.select(s.lt(x, s.splat(0.0)), x, s.splat(1.0));
     let product = s.mul(factor, tail);
     let lost = s.fma(factor, tail_lost, s.fma(factor, tail, neg(s, product)));
-    let below = s.scale(s.add(product, s.fma(t, product, lost)), n);
-    s.select(negative, below, s.fma(neg(s, a), below, x))
+    (s.add(product, s.fma(t, product, lost)), n)
+}
+
+/// gelu(x) of what [`gelu_parts`] gives.
+#[inline(always)]
+fn gelu_of<S: Simd>(s: S, x: S::F, a: S::F, below: S::F) -> S::F {
+    s.select(s.lt(x, s.splat(0.0)), below, s.fma(neg(s, a), below, x))
 }
 
 /// Phi(x) + x phi(x), the derivative of gelu.

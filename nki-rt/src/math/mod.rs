@@ -14,10 +14,13 @@ mod logarithm;
 mod logistic;
 mod trigonometric;
 
-pub(crate) use exponential::{exp, tanh};
-pub(crate) use gaussian::{erf, erf_dx, gelu, gelu_dx};
+pub(crate) use exponential::{exp, exp_normal, tanh};
+pub(crate) use gaussian::{erf, erf_dx, gelu, gelu_dx, gelu_within};
 pub(crate) use logarithm::{log, softplus};
-pub(crate) use logistic::{gelu_sigmoid, gelu_sigmoid_dx, gelu_tanh, mish, sigmoid, silu, silu_dx};
+pub(crate) use logistic::{
+    gelu_sigmoid, gelu_sigmoid_dx, gelu_tanh, gelu_tanh_within, mish, sigmoid, sigmoid_within, silu, silu_dx,
+    silu_within,
+};
 pub(crate) use trigonometric::{arctan, sin};
 
 use crate::simd::Simd;

@@ -89,6 +89,7 @@ impl Simd for Avx2 {
         fn and_m(self, a: __m256, b: __m256) -> __m256 = _mm256_and_ps(a, b);
         fn or_m(self, a: __m256, b: __m256) -> __m256 = _mm256_or_ps(a, b);
         fn any(self, a: __m256) -> bool = _mm256_movemask_ps(a) != 0;
+        fn all(self, a: __m256) -> bool = _mm256_movemask_ps(a) == 0xFF;
 
         fn to_bits(self, a: __m256) -> __m256i = _mm256_castps_si256(a);
         fn of_bits(self, a: __m256i) -> __m256 = _mm256_castsi256_ps(a);

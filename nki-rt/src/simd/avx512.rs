@@ -87,6 +87,7 @@ impl Simd for Avx512 {
         fn and_m(self, a: __mmask16, b: __mmask16) -> __mmask16 = a & b;
         fn or_m(self, a: __mmask16, b: __mmask16) -> __mmask16 = a | b;
         fn any(self, a: __mmask16) -> bool = a != 0;
+        fn all(self, a: __mmask16) -> bool = a == 0xFFFF;
 
         fn to_bits(self, a: __m512) -> __m512i = _mm512_castps_si512(a);
         fn of_bits(self, a: __m512i) -> __m512 = _mm512_castsi512_ps(a);

@@ -5,12 +5,14 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+mod twin;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
+pub(crate) use twin::Twin;
 
 /// Most lanes that any instruction set has.
 pub(crate) const MAX_LANES: usize = 16;
@@ -75,6 +77,7 @@ pub(crate) trait Simd: Copy + 'static {
     fn and_m(self, a: Self::M, b: Self::M) -> Self::M;
     fn or_m(self, a: Self::M, b: Self::M) -> Self::M;
     fn any(self, a: Self::M) -> bool;
+    fn all(self, a: Self::M) -> bool;
 
     // -- between
     fn to_bits(self, a: Self::F) -> Self::I;
@@ -172,6 +175,17 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn stream(self, p: *mut f32, a: Self::F) {
         // SAFETY: the caller's promise.
         unsafe { self.store(p, a) }
+    }
+    /// Asks for the line of an address, which need not be valid, in the second cache.
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch touches no memory that can be seen.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
     }
     /// # Safety
     /// `p` must be valid for reading `LANES` elements.

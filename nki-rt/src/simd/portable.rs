@@ -153,6 +153,10 @@ impl<const N: usize> Simd for Portable<N> {
     fn any(self, a: Self::M) -> bool {
         a.contains(&true)
     }
+    #[inline(always)]
+    fn all(self, a: Self::M) -> bool {
+        !a.contains(&false)
+    }
 
     #[inline(always)]
     fn to_bits(self, a: Self::F) -> Self::I {
