@@ -20,26 +20,26 @@ fn holds(name: &str, dma: f64, tensor: f64) -> (&'static Rung, f64) {
     (rung, report.profiled_ns * 1e-6)
 }
 
-/// Our DMA engines rest between two transfers of one issuer; the guide's profile counts that time as active.
 #[test]
 fn tiles() {
-    let (rung, ms) = holds("tiled", 17.5, 2.0);
+    let (rung, ms) = holds("tiled", 0.5, 2.0);
     let published = rung.latency_ms.expect("published");
     assert!((ms / published - 1.0).abs() < 0.01, "{ms} ms, published are {published}");
 }
 
 #[test]
 fn hoisted_loads() {
-    holds("hoisted", 6.5, 0.5);
+    holds("hoisted", 1.5, 0.5);
 }
 
 /// Tiles do not fit and are loaded again; which ones is our compiler's choice.
 #[test]
 fn blocks_of_the_free_dimensions() {
-    holds("blocked_free", 5.5, 0.5);
+    holds("blocked_free", 2.5, 0.5);
 }
 
+/// Ours moves fewer tiles out and in again than the original did, and is active for less time.
 #[test]
 fn blocks_of_all_dimensions() {
-    holds("blocked", 3.0, 1.5);
+    holds("blocked", 4.0, 0.5);
 }

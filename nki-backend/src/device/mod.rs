@@ -53,6 +53,7 @@ use front::Front;
 use nki_ir::{Code, Diagnostics, Kernel, Target, Verified};
 use nki_sim::Program;
 use schedule::Costs;
+use spill::Which;
 use std::fmt;
 
 /// A compiled kernel.
@@ -106,18 +107,32 @@ pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled
     let found = place_and_order(kernel, target, &templates, stream.clone(), options, report.clone());
     let no_room = |e: &Diagnostics| e.first_code() == Some(Code::SbufCapacity);
     let Some(error) = found.as_ref().err().filter(|e| no_room(e)).cloned() else { return found };
-    // Room that is too scattered to use is found out by trying.
     let capacity = u64::from(target.sbuf_bytes_per_partition());
-    for limit in (0..8).map(|k| capacity - capacity / 16 * k) {
-        let Some(s) = spill::spill(kernel, target, &templates, &stream, limit)? else { break };
-        let mut report = report.clone();
-        report.spilled(s.report);
-        match place_and_order(&s.kernel, target, &s.templates, s.stream, options, report) {
-            Err(e) if no_room(&e) => {}
-            found => return found,
+    let largest = spill::largest(kernel, &stream);
+    let beside = largest.map(|(of_one_size, others)| (of_one_size, capacity.saturating_sub(others)));
+    let mut best: Option<Compiled> = None;
+    for (which, room) in [(Which::All, capacity)].into_iter().chain(beside) {
+        // Room that is too scattered to use is found out by trying, and so is what buffering gains that has it instead.
+        let mut fit = 0;
+        for limit in (0..8).map(|k| room.saturating_sub(capacity / 16 * k)) {
+            let Some(s) = spill::spill(kernel, target, &templates, &stream, which, limit)? else { break };
+            let mut report = report.clone();
+            report.spilled(s.report);
+            match place_and_order(&s.kernel, target, &s.templates, s.stream, options, report) {
+                Err(e) if no_room(&e) => continue,
+                Err(e) => return Err(e),
+                Ok(c) if best.as_ref().is_none_or(|b| c.report.estimate_ns < b.report.estimate_ns) => {
+                    best = Some(c);
+                }
+                Ok(_) => {}
+            }
+            fit += 1;
+            if fit == SPILLED {
+                break;
+            }
         }
     }
-    Err(error)
+    best.ok_or(error)
 }
 
 /// Everything behind expansion.
@@ -169,6 +184,9 @@ fn place_and_order(
 const SPLIT: usize = 8_000;
 /// A program with split transfers takes at most this share of the time of the one without: more instructions are to gain something.
 const GAIN: f64 = 0.99;
+
+/// As many limits of live bytes that fit are tried when tiles are spilled.
+const SPILLED: u32 = 4;
 
 /// Debug builds verify programs up to this many instructions.
 const DEBUG_VERIFY: u64 = 20_000;

@@ -3,6 +3,9 @@
 //! loaded back is not stored again, and one that holds what a transfer brought from an argument is loaded from there again
 //! and never stored. Bits are copied as they are.
 //!
+//! Tiles of all sizes may go, or only those of the size of which most is live: these then take turns in slots of their own, and room is
+//! not scattered between tiles of other sizes. Both are tried, with less room and more for buffering, and the fastest is taken by estimated time.
+//!
 //! Only tiles that are completely written by then can go, and only in programs without hardware loops.
 
 use crate::device::expand::{Block, Instance, Item, ItemAccess, NONE, Stream, writes};
@@ -45,7 +48,39 @@ fn bytes_of(kernel: &Kernel, buf: Buf) -> u64 {
     kernel.bufs[buf].row_bytes().next_multiple_of(4)
 }
 
-/// Spills so that at most `limit` bytes per partition are live. `None`: not every tile that would have to go can.
+/// Which tiles may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// Those of this many bytes per partition: what one leaves is room for another, whatever lies beside it.
+    Of(u64),
+}
+
+/// The size of which most is live at once, and how much of the other sizes is live at once, each at its own time: what is left beside
+/// that is room for tiles of the one size, in slots that never change. In bytes per partition.
+pub fn largest(kernel: &Kernel, stream: &Stream) -> Option<(Which, u64)> {
+    // By size: by item, bytes that begin to live there or have ended before it.
+    let mut changes: BTreeMap<u64, BTreeMap<u32, i64>> = BTreeMap::new();
+    for i in stream.instances.iter().filter(|i| i.first != NONE && in_sbuf(kernel, i.buf)) {
+        let bytes = bytes_of(kernel, i.buf);
+        let at = changes.entry(bytes).or_default();
+        *at.entry(i.first).or_default() += bytes as i64;
+        *at.entry(i.last + 1).or_default() -= bytes as i64;
+    }
+    let peak = |at: &BTreeMap<u32, i64>| {
+        let live = at.values().scan(0, |live, change| {
+            *live += change;
+            Some(*live)
+        });
+        live.max().unwrap_or(0) as u64
+    };
+    let peaks: Vec<(u64, u64)> = changes.iter().map(|(bytes, at)| (peak(at), *bytes)).collect();
+    let (most, bytes) = *peaks.iter().max()?;
+    Some((Which::Of(bytes), peaks.iter().map(|p| p.0).sum::<u64>() - most))
+}
+
+/// Spills so that at most `limit` bytes per partition of the tiles that may go are live. `None`: not every tile that would have to go
+/// can.
 ///
 /// # Errors
 /// What legalising a transfer reports.
@@ -54,6 +89,7 @@ pub fn spill(
     target: Target,
     templates: &[Template],
     stream: &Stream,
+    which: Which,
     limit: u64,
 ) -> Result<Option<Spilled>, Diagnostics> {
     if !stream.is_straight() {
@@ -61,6 +97,7 @@ pub fn spill(
     }
     let mut s = Spiller {
         target,
+        which,
         limit,
         old: stream,
         uses: uses(stream),
@@ -122,6 +159,7 @@ impl Default for Tile {
 
 struct Spiller<'a> {
     target: Target,
+    which: Which,
     limit: u64,
     old: &'a Stream,
     uses: Vec<Vec<u32>>,
@@ -139,6 +177,15 @@ struct Spiller<'a> {
 }
 
 impl Spiller<'_> {
+    /// Whether a tile counts and may go.
+    fn counts(&self, buf: Buf) -> bool {
+        let of_size = match self.which {
+            Which::All => true,
+            Which::Of(bytes) => bytes_of(&self.kernel, buf) == bytes,
+        };
+        in_sbuf(&self.kernel, buf) && of_size
+    }
+
     /// Before item `n`, loads back what item `ahead` needs, if that displaces nothing that is used before it.
     fn bring_back(&mut self, n: usize, ahead: usize) -> Result<(), Diagnostics> {
         for a in self.old.accesses_of(ahead) {
@@ -173,7 +220,7 @@ impl Spiller<'_> {
                 continue;
             }
             let buf = old.instances[i as usize].buf;
-            if in_sbuf(&self.kernel, buf) {
+            if self.counts(buf) {
                 let bytes = bytes_of(&self.kernel, buf);
                 while self.live + bytes > self.limit {
                     let Some((victim, _)) = self.farthest(n as u32, &needed) else { return Ok(None) };

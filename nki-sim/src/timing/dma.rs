@@ -69,6 +69,11 @@ pub(crate) struct Engines {
     /// Total time with at least one class at work, and since when.
     pub active: Ps,
     active_since: Option<Ps>,
+    /// When the last of the engines, which are a stagger each behind engine 0, was done with what is counted.
+    active_until: Ps,
+    stagger: Ps,
+    /// How far the last engine that has work is behind engine 0.
+    behind: Ps,
     /// Highest version given to a class.
     version: u32,
 }
@@ -200,6 +205,9 @@ impl Engines {
             jobs: 0,
             active: 0,
             active_since: None,
+            active_until: 0,
+            stagger: 0,
+            behind: 0,
             version: 0,
         }
     }
@@ -221,7 +229,9 @@ impl Engines {
             self.classes[0].at = at.min(now);
         }
         self.split(shares);
-        self.active_since.get_or_insert(now);
+        self.active_since.get_or_insert(now.max(self.active_until));
+        let last = shares.iter().rposition(|s| s.elements > 0).unwrap_or(0);
+        self.behind = last as Ps * self.stagger;
         for i in 0..self.classes.len() {
             let share = shares[self.classes[i].mask.trailing_zeros() as usize];
             let class = &mut self.classes[i];
@@ -250,6 +260,11 @@ impl Engines {
         if let Some(at) = self.classes[class].due(self.sem_write) {
             due.push(Due { class: class as u32, version: self.version, at });
         }
+    }
+
+    /// Engine k runs k staggers behind engine 0.
+    pub fn staggered(self, stagger: Ps) -> Engines {
+        Engines { stagger, ..self }
     }
 
     /// Splits classes whose members get different shares.
@@ -281,7 +296,9 @@ impl Engines {
         if self.jobs == 0
             && let Some(since) = self.active_since.take()
         {
-            self.active += moment.at - since;
+            let until = self.active_until.max(moment.at + self.behind);
+            self.active += until - since.min(until);
+            self.active_until = until;
         }
         self.schedule(i, due);
         Some(done)

@@ -232,7 +232,8 @@ impl<'a> Machine<'a> {
             locks: [(0, 0); path::LOCKS],
             throttle: throttle::Throttle::new(&k.pe, options.throttle),
             table: None,
-            engines: Engines::new(ps(k.dma.sem_write_ns), ps(k.dma.first_read_ns)),
+            engines: Engines::new(ps(k.dma.sem_write_ns), ps(k.dma.first_read_ns))
+                .staggered(ps(k.dma.engine_stagger_ns)),
             transfers: Vec::new(),
             free_transfers: Vec::new(),
             rings: Default::default(),
