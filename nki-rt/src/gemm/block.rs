@@ -62,6 +62,9 @@ impl<T> Right<'_, T> {
 /// cache (128 x 192 and 192 x 256 words, 300 KB).
 pub(super) const TASK_ROWS: usize = 192;
 const TASK_COLS: usize = 256;
+/// Rows up to which one task takes all of them, and packs its columns of `b` where it works on them: the strips of one
+/// step of K (256 x 128 words, 128 KB) stay in the second cache.
+pub(super) const PLAIN_ROWS: usize = 256;
 /// Tasks per thread that even out their differences.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -133,6 +136,9 @@ impl<T: Element> Block<'_, T> {
         let mut cols = TASK_COLS.next_multiple_of(self.shape.panel);
         let wanted = if threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
         let plain = matches!(self.b, Right::Plain(_));
+        if plain {
+            rows = self.a.len;
+        }
         while self.a.len.div_ceil(rows) * self.b.len().div_ceil(cols) < wanted {
             if cols > 4 * self.shape.panel {
                 cols = (cols / 2).next_multiple_of(self.shape.panel);

@@ -137,7 +137,7 @@ impl Gemm<'_> {
             let mut packed_a = Packing::new(steps, a.len, shape.strip);
             // SAFETY: the operand is readable.
             unsafe { packed_a.fill(self, a) };
-            if a.len <= block::TASK_ROWS {
+            if a.len <= block::PLAIN_ROWS {
                 let corner = [rows.start, 0];
                 // SAFETY: the block is a part of the destination, the operand readable.
                 unsafe { Block { shape, steps, a: &packed_a, b: Right::Plain(b), corner }.run(self, to) };

@@ -103,24 +103,51 @@ pub(crate) unsafe fn tile<S: Simd, A: Element, B: Element, const MR: usize, cons
     b_stride: usize,
 ) -> [[S::F; NV]; MR] {
     let mut sums = [[s.splat(0.0); NV]; MR];
-    for _ in 0..k {
-        // SAFETY: row `k` of both operands is readable; the addresses after the last row are never read.
-        unsafe {
-            let mut row = [s.splat(0.0); NV];
-            for (v, lanes) in row.iter_mut().enumerate() {
-                *lanes = B::Codec::load(s, b.wrapping_add(v * S::LANES).cast());
-            }
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let x = s.splat((*a.wrapping_add(m)).widen());
-                for v in 0..NV {
-                    sums[v] = s.fma(x, row[v], sums[v]);
-                }
-            }
+    // Few turns of a longer loop: its end is foreseen more often.
+    for _ in 0..k / TURNS {
+        for _ in 0..TURNS {
+            // SAFETY: row `k` of both operands is readable; the addresses after the last row are never read.
+            unsafe { tile_row::<S, A, B, MR, NV>(s, a, b, &mut sums) };
+            a = a.wrapping_add(a_stride);
+            b = b.wrapping_add(b_stride);
         }
+    }
+    for _ in 0..k % TURNS {
+        // SAFETY: as above.
+        unsafe { tile_row::<S, A, B, MR, NV>(s, a, b, &mut sums) };
         a = a.wrapping_add(a_stride);
         b = b.wrapping_add(b_stride);
     }
     sums
+}
+
+/// Rows that [`tile`] takes in one turn of its loop.
+const TURNS: usize = 4;
+
+/// One row of both operands into the sums.
+///
+/// # Safety
+/// `MR` elements of `a` and `NV * LANES` of `b` must be readable.
+#[inline(always)]
+unsafe fn tile_row<S: Simd, A: Element, B: Element, const MR: usize, const NV: usize>(
+    s: S,
+    a: *const A,
+    b: *const B,
+    sums: &mut [[S::F; NV]; MR],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut row = [s.splat(0.0); NV];
+        for (v, lanes) in row.iter_mut().enumerate() {
+            *lanes = B::Codec::load(s, b.wrapping_add(v * S::LANES).cast());
+        }
+        for (m, sums) in sums.iter_mut().enumerate() {
+            let x = s.splat((*a.wrapping_add(m)).widen());
+            for v in 0..NV {
+                sums[v] = s.fma(x, row[v], sums[v]);
+            }
+        }
+    }
 }
 
 /// As [`tile`] for one vector of `cols < LANES` columns.
