@@ -28,7 +28,7 @@ pub(crate) trait LaneFn: Copy {
 
 macro_rules! activations {
     ($( $(#[$doc:meta])* $variant:ident $name:literal $ulp:literal = |$s:ident, $x:ident| $body:expr
-        $(, below $bound:literal: $easy:expr)?; )*) => {
+        $(, below $bound:expr; $easy:expr)?; )*) => {
         /// A function that the scalar engine applies to each element.
         ///
         /// Each is within [`Activation::max_ulp`] of the real function at the f32 argument, in the tails and for
@@ -112,7 +112,7 @@ activations! {
     /// `max(x, 0)`; +0 for either zero
     Relu "relu" 0.0 = |s, x| s.select(s.lt(s.splat(0.0), x), x, s.select(s.unordered(x, x), x, s.splat(0.0)));
     /// `e^x`
-    Exp "exp" 1.0 = |s, x| math::exp(s, x), below 87.0: math::exp_normal(s, x);
+    Exp "exp" 1.0 = |s, x| math::exp(s, x), below 87.0; math::exp_normal(s, x);
     /// `ln x`; NaN below zero
     Log "log" 0.51 = |s, x| math::log(s, x);
     /// square root
@@ -122,7 +122,7 @@ activations! {
     /// `1 / x`
     Reciprocal "reciprocal" 0.5 = |s, x| s.div(s.splat(1.0), x);
     /// `1 / (1 + e^-x)`
-    Sigmoid "sigmoid" 2.0 = |s, x| math::sigmoid(s, x), below 69.0: math::sigmoid_within(s, x);
+    Sigmoid "sigmoid" 2.0 = |s, x| math::sigmoid(s, x), below 69.0; math::sigmoid_within(s, x);
     /// hyperbolic tangent
     Tanh "tanh" 1.4 = |s, x| math::tanh(s, x);
     /// sine, of any argument
@@ -138,17 +138,17 @@ activations! {
     /// `x tanh(softplus(x))`
     Mish "mish" 0.51 = |s, x| math::mish(s, x);
     /// `0.5 x (1 + erf(x / sqrt 2))`
-    Gelu "gelu" 2.0 = |s, x| math::gelu(s, x), below 12.0: math::gelu_within(s, x);
+    Gelu "gelu" 2.0 = |s, x| math::gelu(s, x), below math::GELU_NEAR; math::gelu_near(s, x);
     /// derivative of `Gelu`
     GeluDx "gelu_dx" 0.51 = |s, x| math::gelu_dx(s, x);
     /// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`
-    GeluTanh "gelu_apprx_tanh" 2.0 = |s, x| math::gelu_tanh(s, x), below 9.0: math::gelu_tanh_within(s, x);
+    GeluTanh "gelu_apprx_tanh" 2.0 = |s, x| math::gelu_tanh(s, x), below 9.0; math::gelu_tanh_within(s, x);
     /// `x sigmoid(1.702 x)`
     GeluSigmoid "gelu_apprx_sigmoid" 0.51 = |s, x| math::gelu_sigmoid(s, x);
     /// derivative of `GeluSigmoid`
     GeluSigmoidDx "gelu_apprx_sigmoid_dx" 0.51 = |s, x| math::gelu_sigmoid_dx(s, x);
     /// `x sigmoid(x)`
-    Silu "silu" 2.0 = |s, x| math::silu(s, x), below 69.0: math::silu_within(s, x);
+    Silu "silu" 2.0 = |s, x| math::silu(s, x), below 69.0; math::silu_within(s, x);
     /// derivative of `Silu`
     SiluDx "silu_dx" 0.51 = |s, x| math::silu_dx(s, x);
 }

@@ -28,6 +28,53 @@ fn every_function_is_as_accurate_as_it_says() {
     }
 }
 
+/// Bit patterns from 0 to the last in steps: with `NKI_PATTERNS=all`, or a function's name, every one.
+#[test]
+fn bit_patterns_are_as_accurate_as_stated() {
+    let chosen = std::env::var("NKI_PATTERNS").unwrap_or_default();
+    let every = |activation: Activation| chosen == "all" || chosen == activation.name();
+    for activation in Activation::ALL {
+        let step = if every(activation) { 1 } else { 100_003 };
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as u64;
+        let worst = std::thread::scope(|scope| {
+            let parts: Vec<_> = (0..threads)
+                .map(|t| {
+                    scope.spawn(move || {
+                        worst_error(activation, (t << 32) / threads, ((t + 1) << 32) / threads, step)
+                    })
+                })
+                .collect();
+            let errors = parts.into_iter().map(|p| p.join().expect("no part panics"));
+            errors.fold((0.0, 0.0f32), |a, b| if b.0 > a.0 { b } else { a })
+        });
+        if step == 1 {
+            println!("{}: at most {:.3} ulp, at {:e}", activation.name(), worst.0, worst.1);
+        }
+        assert!(worst.0 <= activation.max_ulp(), "{activation:?}({:e}): {} ulp", worst.1, worst.0);
+    }
+}
+
+/// The largest error of a function, in ulp, and where, over bit patterns.
+fn worst_error(activation: Activation, from: u64, to: u64, step: usize) -> (f64, f32) {
+    let (mut worst, mut x, mut y) = ((0.0, 0.0), Vec::new(), Vec::new());
+    let mut patterns = (from..to).step_by(step).map(|bits| f32::from_bits(bits as u32));
+    loop {
+        x.clear();
+        x.extend(patterns.by_ref().take(1 << 12));
+        if x.is_empty() {
+            return worst;
+        }
+        y.resize(x.len(), 0.0);
+        activate(Tier::best(), activation, &x, &mut y);
+        for (x, y) in x.iter().zip(&y).filter(|(x, _)| x.is_finite()) {
+            let error = ulps(*y, reference(activation, f64::from(*x)));
+            if error > worst.0 || error.is_nan() {
+                worst = (if error.is_nan() { f64::INFINITY } else { error }, *x);
+            }
+        }
+    }
+}
+
 /// Near their zeros the derivatives cancel: neighbours of each zero, one f32 after the other.
 #[test]
 fn derivatives_stay_accurate_around_their_zeros() {

@@ -144,10 +144,44 @@ fn scaled_tail<S: Simd>(s: S, a: S::F) -> (S::F, S::F) {
     for i in (1..8).rev() {
         sum = s.fma(sum, z, s.lookup(&TAIL[i], piece));
     }
-    // The constant term is the largest by far.
-    let (constant, rest) = (s.lookup(&TAIL[0], piece), s.mul(sum, z));
+    add_constant(s, s.lookup(&TAIL[0], piece), s.mul(sum, z))
+}
+
+/// The sum of a polynomial's constant term, the largest by far, and its rest, and what that addition has lost.
+#[inline(always)]
+fn add_constant<S: Simd>(s: S, constant: S::F, rest: S::F) -> (S::F, S::F) {
     let whole = s.add(constant, rest);
     (whole, s.add(s.sub(constant, whole), rest))
+}
+
+/// Below this there are four pieces of the same length, and shorter polynomials.
+pub(crate) const GELU_NEAR: f32 = 2.99;
+
+/// exp(a^2/2) Phi(-a) in pieces of 0.75 from 0 on, in powers of the distance from [`NEAR_CENTRES`]; good to 2^-25.6.
+const NEAR: [[f32; 4]; 8] = [
+    [0.37958413, 0.24533658, 0.17629133, 0.13585766],
+    [-0.2565682, -0.12294898, -0.06839717, -0.04238664],
+    [0.14167552, 0.0535121, 0.024023544, 0.012307392],
+    [-0.06780963, -0.020916723, -0.0077843955, -0.0033620477],
+    [0.029052312, 0.0074942564, 0.0023567546, 0.00087089645],
+    [-0.0113794375, -0.0024966307, -0.0006729715, -0.00021524787],
+    [0.0042451327, 0.00079738983, 0.00018544114, 5.163_937_7e-5],
+    [-0.0014393065, -0.00023555127, -4.795978e-5, -1.175_570_5e-5],
+];
+
+/// Centres of those pieces, where the function is nearly an f32 number.
+const NEAR_CENTRES: [f32; 4] = [0.375_079_1, 1.124_957_8, 1.874_993_6, 2.624_479_5];
+
+/// [`scaled_tail`] below [`GELU_NEAR`].
+#[inline(always)]
+fn scaled_tail_near<S: Simd>(s: S, a: S::F) -> (S::F, S::F) {
+    let piece = s.to_int(s.fma(a, s.splat(4.0 / 3.0), s.splat(-0.5)));
+    let z = s.sub(a, s.lookup_4(&NEAR_CENTRES, piece));
+    let mut sum = s.lookup_4(&NEAR[7], piece);
+    for i in (1..7).rev() {
+        sum = s.fma(sum, z, s.lookup_4(&NEAR[i], piece));
+    }
+    add_constant(s, s.lookup_4(&NEAR[0], piece), s.mul(sum, z))
 }
 
 /// (a + 4) exp(a^2/2) Phi(-a) in (a - 4) / (a + 4) for 0 <= a <= 14.7, good to 2^-54.
@@ -202,26 +236,29 @@ fn reflection<S: Simd>(s: S, x: S::F) -> (S::D, S::D) {
 pub(crate) fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
     let x = s.greater(s.splat(-GELU_FAR), x);
     let a = s.lesser(s.splat(GELU_FAR), abs(s, x));
-    let (below, n) = gelu_parts(s, x, a);
+    let ((near, near_lost), (far, far_lost)) = (scaled_tail_near(s, a), scaled_tail(s, a));
+    let is_near = s.lt(a, s.splat(GELU_NEAR));
+    let tail = (s.select(is_near, near, far), s.select(is_near, near_lost, far_lost));
+    let (below, n) = gelu_parts(s, x, a, tail);
     gelu_of(s, x, a, s.scale(below, n))
 }
 
-/// [`gelu`] for |x| < 12, where the exponential is normal.
+/// [`gelu`] for |x| < [`GELU_NEAR`].
 #[inline(always)]
-pub(crate) fn gelu_within<S: Simd>(s: S, x: S::F) -> S::F {
+pub(crate) fn gelu_near<S: Simd>(s: S, x: S::F) -> S::F {
     let a = abs(s, x);
-    let (below, n) = gelu_parts(s, x, a);
+    let (below, n) = gelu_parts(s, x, a, scaled_tail_near(s, a));
     gelu_of(s, x, a, scale_normal(s, below, n))
 }
 
-/// `(b, n)` with b 2^n = Phi(-a), times x where that is negative and so the result: its underflow is gradual. `a` is |x|.
+/// `(b, n)` with b 2^n = Phi(-a), times x where that is negative and so the result: its underflow is gradual. `a` is |x|, and
+/// `tail` exp(a^2/2) Phi(-a) and what it lacks.
 #[inline(always)]
-fn gelu_parts<S: Simd>(s: S, x: S::F, a: S::F) -> (S::F, S::F) {
+fn gelu_parts<S: Simd>(s: S, x: S::F, a: S::F, (tail, tail_lost): (S::F, S::F)) -> (S::F, S::F) {
     // -a^2 / 2, and what rounding the square has lost.
     let square = s.mul(a, a);
     let lost = s.fma(a, a, neg(s, square));
     let (t, n) = exp_split(s, s.mul(square, s.splat(-0.5)), s.mul(lost, s.splat(-0.5)));
-    let (tail, tail_lost) = scaled_tail(s, a);
     let factor = s.select(s.lt(x, s.splat(0.0)), x, s.splat(1.0));
     let product = s.mul(factor, tail);
     let lost = s.fma(factor, tail_lost, s.fma(factor, tail, neg(s, product)));

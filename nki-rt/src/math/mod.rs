@@ -15,7 +15,7 @@ mod logistic;
 mod trigonometric;
 
 pub(crate) use exponential::{exp, exp_normal, tanh};
-pub(crate) use gaussian::{erf, erf_dx, gelu, gelu_dx, gelu_within};
+pub(crate) use gaussian::{GELU_NEAR, erf, erf_dx, gelu, gelu_dx, gelu_near};
 pub(crate) use logarithm::{log, softplus};
 pub(crate) use logistic::{
     gelu_sigmoid, gelu_sigmoid_dx, gelu_tanh, gelu_tanh_within, mish, sigmoid, sigmoid_within, silu, silu_dx,

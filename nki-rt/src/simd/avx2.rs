@@ -101,6 +101,10 @@ impl Simd for Avx2 {
 
         fn lookup(self, table: &[f32; 8], i: __m256i) -> __m256
             = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), i);
+        fn lookup_4(self, table: &[f32; 4], i: __m256i) -> __m256 = {
+            let four = _mm_loadu_ps(table.as_ptr());
+            _mm256_permutevar_ps(_mm256_set_m128(four, four), i)
+        };
 
         fn widen(self, a: __m256) -> Pair
             = Pair(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(a)));

@@ -100,6 +100,8 @@ impl Simd for Avx512 {
 
         fn lookup(self, table: &[f32; 8], i: __m512i) -> __m512
             = _mm512_permutexvar_ps(i, _mm512_broadcast_f32x8(_mm256_loadu_ps(table.as_ptr())));
+        fn lookup_4(self, table: &[f32; 4], i: __m512i) -> __m512
+            = _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(table.as_ptr())), i);
 
         fn widen(self, a: __m512) -> Pair
             = Pair(_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(a)));

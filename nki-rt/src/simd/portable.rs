@@ -189,6 +189,10 @@ impl<const N: usize> Simd for Portable<N> {
         map(i, |i| table[i as usize & 7])
     }
     #[inline(always)]
+    fn lookup_4(self, table: &[f32; 4], i: Self::I) -> Self::F {
+        map(i, |i| table[i as usize & 3])
+    }
+    #[inline(always)]
     fn widen(self, a: Self::F) -> Self::D {
         map(a, f64::from)
     }

@@ -92,6 +92,11 @@ impl<S: Simd> Simd for Twin<S> {
         [self.0.lookup(table, i[0]), self.0.lookup(table, i[1])]
     }
 
+    #[inline(always)]
+    fn lookup_4(self, table: &[f32; 4], i: Self::I) -> Self::F {
+        [self.0.lookup_4(table, i[0]), self.0.lookup_4(table, i[1])]
+    }
+
     // The contracts are those of the halves, one after the other in memory.
     #[inline(always)]
     unsafe fn load_part(self, p: *const f32, n: usize) -> Self::F {
