@@ -107,6 +107,12 @@ pub fn compile(verified: &Verified, options: &CompileOptions) -> Result<Compiled
     let found = place_and_order(kernel, target, &templates, stream.clone(), options, report.clone());
     let no_room = |e: &Diagnostics| e.first_code() == Some(Code::SbufCapacity);
     let Some(error) = found.as_ref().err().filter(|e| no_room(e)).cloned() else { return found };
+    if !stream.is_straight() {
+        let note = "spilling does not reach into loops that stay loops, on registers or by `unroll`";
+        let mut noted = Diagnostics::new();
+        error.into_iter().for_each(|d| noted.push(d.note(note)));
+        return Err(noted);
+    }
     let capacity = u64::from(target.sbuf_bytes_per_partition());
     let largest = spill::largest(kernel, &stream);
     let beside = largest.map(|(of_one_size, others)| (of_one_size, capacity.saturating_sub(others)));

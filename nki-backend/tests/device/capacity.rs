@@ -208,8 +208,9 @@ fn spilled_tiles_keep_their_bits_through_changes() {
     assert!(c.report.spills.iter().map(|s| s.loads).sum::<u64>() > 7, "{}", c.report);
 }
 
-/// 80 sums of 2 KB a partition beside 4 tiles of 16 KB that are loaded again and again: 16 KB more than trn2 has.
-fn sums_beside_large_tiles() -> Kernel {
+/// 80 sums of 2 KB a partition beside 4 tiles of 16 KB that are loaded again and again: 16 KB more than trn2 has. The
+/// loop has these words behind it.
+fn sums_beside_large_tiles(words: &str) -> Kernel {
     let mut text = String::from(
         "nki-ir 1
 kernel @mixed(%x: in hbm<f32, [3, 4, 128, 4096]>, %out: out hbm<f32, [80, 128, 512]>) {
@@ -218,7 +219,7 @@ kernel @mixed(%x: in hbm<f32, [3, 4, 128, 4096]>, %out: out hbm<f32, [80, 128, 5
     for j in 0..80 {
         text += &format!("  %s{j} = alloc sbuf<f32, [128, 512]>\n  memset %s{j}, 0.0\n");
     }
-    text += "  for %i in 0..3 {\n";
+    text += &format!("  for %i in 0..3 {words} {{\n");
     for k in 0..4 {
         text += &format!("    %t{k} = alloc sbuf<f32, [128, 4096]>\n    dma_copy %t{k}, %x[%i, {k}, :, :]\n");
     }
@@ -236,7 +237,7 @@ kernel @mixed(%x: in hbm<f32, [3, 4, 128, 4096]>, %out: out hbm<f32, [80, 128, 5
 
 #[test]
 fn tiles_of_one_size_go_where_room_would_be_scattered() {
-    let k = sums_beside_large_tiles();
+    let k = sums_beside_large_tiles("");
     let spill = CompileOptions { spill: true, ..CompileOptions::default() }.without(Pass::ReuseLoads);
     let verified = nki_ir::verify::verify_spilling(k.clone(), Target::Trn2).unwrap();
     let c = nki_backend::device::compile(&verified, &spill).unwrap();
@@ -245,4 +246,14 @@ fn tiles_of_one_size_go_where_room_would_be_scattered() {
     assert!(c.report.spills.iter().all(|s| s.bytes == 128 * 2048), "{:?}", c.report.spills);
     assert!((24..=160).contains(&stores), "{stores} stores");
     crate::agree::check("spill", &k, Target::Trn2, &spill);
+}
+
+#[test]
+fn spilling_says_why_it_leaves_kept_loops_alone() {
+    let k = sums_beside_large_tiles("unroll 1");
+    let verified = nki_ir::verify::verify_spilling(k, Target::Trn2).unwrap();
+    let spill = CompileOptions { spill: true, ..CompileOptions::default() };
+    let e = nki_backend::device::compile(&verified, &spill).unwrap_err();
+    assert_eq!(e.first_code(), Some(Code::SbufCapacity));
+    assert!(e.to_string().contains("spilling does not reach into loops"));
 }
