@@ -4,7 +4,7 @@ use crate::launch::{Specialization, Traced};
 use crate::trace::error;
 use nki_ir::interp::{InterpOptions, run_with_warnings};
 use nki_ir::{Code, Diagnostics, Target, Tensor, Verified};
-use nki_sim::{SimOptions, SimReport};
+use nki_sim::{Constants, Core, SimOptions, SimReport};
 use std::fmt;
 use std::str::FromStr;
 
@@ -228,7 +228,10 @@ impl Executable {
     pub fn run(&self, inputs: &[Tensor]) -> Result<Results, Diagnostics> {
         let mut warnings = self.warnings.clone();
         let outputs = match &self.how {
-            How::Programs(pair) => return pair.run(inputs, |program| program.run(inputs)),
+            How::Programs(_) if self.mode == Mode::Sim => {
+                return self.simulate(inputs, &SimOptions::default());
+            }
+            How::Programs(pair) => return pair.run(inputs, |_, program| program.run(inputs)),
             How::Eager(s) => {
                 let outcome = s.run_eagerly(self.target, inputs)?;
                 warnings.extend(outcome.warnings);
@@ -255,7 +258,12 @@ impl Executable {
     /// As [`run`](Executable::run); `nki::argument` if the kernel was compiled for another mode.
     pub fn simulate(&self, inputs: &[Tensor], options: &SimOptions) -> Result<Results, Diagnostics> {
         if let How::Programs(pair) = &self.how {
-            return pair.run(inputs, |program| program.simulate(inputs, options));
+            let constants = options.constants.clone().unwrap_or_else(|| Constants::of(self.target));
+            let cores = Core::pair(&constants);
+            return pair.run(inputs, |rank, program| {
+                let options = SimOptions { core: Some(cores[rank].clone()), ..options.clone() };
+                program.simulate(inputs, &options)
+            });
         }
         let How::Sim(program) = &self.how else {
             let message =

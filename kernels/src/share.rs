@@ -1,7 +1,7 @@
 //! Work that the two programs of a logical core share (`.programs(2)`): each does its part of an axis that nothing is summed over, so that
 //! the results are those of one program, bit for bit.
 //!
-//! In simulated time each core has its own DMA engines at their full rate: that both read one stack of HBM (716 GB/s on trn2) is not in it.
+//! In simulated time each core has its own DMA engines, and both share the bandwidth of a stack of HBM (716 GB/s on trn2).
 
 use nki::prelude::*;
 use std::ops::Range;

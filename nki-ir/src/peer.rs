@@ -21,8 +21,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) enum Message {
     /// `core_barrier`: the bytes of the tensor.
     Barrier { bytes: Vec<u8> },
-    /// Either instruction where only time is simulated.
-    Time,
     /// `sendrecv`.
     Tile { pipe: i64, send_to: i64, recv_from: i64, dtype: DType, parts: u32, row: usize, bytes: Vec<u8> },
 }
@@ -31,7 +29,6 @@ impl Message {
     fn name(&self) -> &'static str {
         match self {
             Message::Barrier { .. } => "core_barrier",
-            Message::Time => "a meeting",
             Message::Tile { .. } => "sendrecv",
         }
     }
@@ -39,8 +36,8 @@ impl Message {
 
 #[derive(Default)]
 struct Shared {
-    /// What each program has sent and the other has not taken: message and simulated time.
-    sent: [VecDeque<(Message, u64)>; 2],
+    /// What each program has sent and the other has not taken.
+    sent: [VecDeque<Message>; 2],
     ended: [bool; 2],
 }
 
@@ -57,8 +54,6 @@ struct End {
     rank: usize,
     /// By buffer: what both programs had at their last meeting; at first the argument that they were given.
     bases: BTreeMap<i64, Vec<u8>>,
-    /// Simulated time in picoseconds: when this program came to a meeting, then when both had.
-    time: u64,
 }
 
 thread_local! {
@@ -89,7 +84,7 @@ impl Link {
         arguments: BTreeMap<i64, Vec<u8>>,
         program: impl FnOnce() -> R,
     ) -> (R, BTreeMap<i64, Vec<u8>>) {
-        let end = End { link: self.clone(), rank: rank.min(1), bases: arguments, time: 0 };
+        let end = End { link: self.clone(), rank: rank.min(1), bases: arguments };
         END.with(|slot| *slot.borrow_mut() = Some(end));
         let _ended = Ended(self.clone(), rank.min(1));
         let result = program();
@@ -97,15 +92,15 @@ impl Link {
         (result, bases.unwrap_or_default())
     }
 
-    /// Sends, and waits for what the other program sends in turn; with the later of both times.
-    fn meet(&self, rank: usize, message: Message, time: u64) -> Result<(Message, u64), Fault> {
+    /// Sends, and waits for what the other program sends in turn.
+    fn meet(&self, rank: usize, message: Message) -> Result<Message, Fault> {
         let what = message.name();
         let mut shared = self.lock();
-        shared.sent[rank].push_back((message, time));
+        shared.sent[rank].push_back(message);
         self.changed.notify_all();
         loop {
-            if let Some((got, at)) = shared.sent[1 - rank].pop_front() {
-                return Ok((got, at.max(time)));
+            if let Some(got) = shared.sent[1 - rank].pop_front() {
+                return Ok(got);
             }
             if shared.ended[1 - rank] {
                 let message = format!("program {rank} waits in {what}, and program {} has ended", 1 - rank);
@@ -120,21 +115,6 @@ fn fault<T>(message: String) -> Result<T, Fault> {
     Err(Fault { code: Code::Deadlock, message, operand: None })
 }
 
-/// The number of this thread's program, if it is one of two.
-pub fn rank() -> Option<usize> {
-    END.with(|end| end.borrow().as_ref().map(|e| e.rank))
-}
-
-/// Sets the simulated time at which this program comes to its next meeting.
-pub fn arrive(time: u64) {
-    END.with(|end| end.borrow_mut().iter_mut().for_each(|e| e.time = time));
-}
-
-/// The simulated time at which both programs had come to their last meeting.
-pub fn met() -> u64 {
-    END.with(|end| end.borrow().as_ref().map_or(0, |e| e.time))
-}
-
 fn with_end<R>(what: &str, f: impl FnOnce(&mut End) -> Result<R, Fault>) -> Result<R, Fault> {
     END.with(|end| match end.borrow_mut().as_mut() {
         Some(end) => f(end),
@@ -146,22 +126,10 @@ fn with_end<R>(what: &str, f: impl FnOnce(&mut End) -> Result<R, Fault>) -> Resu
     })
 }
 
-/// Waits for the other program without data: for runs that simulate time alone.
-///
-/// # Errors
-/// [`Code::Deadlock`] when the other program has ended, [`Code::Argument`] when there is none.
-pub fn wait() -> Result<(), Fault> {
-    with_end("a meeting", |end| {
-        end.time = end.link.meet(end.rank, Message::Time, end.time)?.1;
-        Ok(())
-    })
-}
-
 /// The other program's bytes of a tensor go to where this program has not changed it (isa.md 9.8.1).
 pub(crate) fn barrier(buffer: i64, dtype: DType, bytes: &mut [u8]) -> Result<(), Fault> {
     with_end("core_barrier", |end| {
-        let (got, time) = end.link.meet(end.rank, Message::Barrier { bytes: bytes.to_vec() }, end.time)?;
-        end.time = time;
+        let got = end.link.meet(end.rank, Message::Barrier { bytes: bytes.to_vec() })?;
         let Message::Barrier { bytes: theirs } = got else {
             return fault(format!("one program is in core_barrier, the other in {}", got.name()));
         };
@@ -186,8 +154,7 @@ pub(crate) fn barrier(buffer: i64, dtype: DType, bytes: &mut [u8]) -> Result<(),
 /// A tile of this program for one of the other, or of itself (isa.md 9.8.2).
 pub(crate) fn exchange(tile: Message) -> Result<Vec<u8>, Fault> {
     with_end("sendrecv", |end| {
-        let (got, time) = end.link.meet(end.rank, tile.clone(), end.time)?;
-        end.time = time;
+        let got = end.link.meet(end.rank, tile.clone())?;
         let (
             Message::Tile { pipe, send_to, recv_from, dtype, parts, row, bytes },
             Message::Tile {

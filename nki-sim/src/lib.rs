@@ -34,5 +34,5 @@ pub use options::{Mode, SimOptions};
 pub use program::Program;
 pub use report::SimReport;
 pub use run::{SimOutput, run, run_traced};
-pub use timing::Stall;
+pub use timing::{Core, Stall};
 pub use verify::{Proof, VerifiedProgram, VerifyOptions, verify, verify_with};

@@ -1,6 +1,7 @@
 //! How to run.
 
 use crate::constants::Constants;
+use crate::timing::Core;
 use nki_ir::interp::Uninitialized;
 
 /// What a run computes.
@@ -29,6 +30,9 @@ pub struct SimOptions {
     pub check_order: Option<bool>,
     /// Model the tensor engine's cold start (machine.md 13.2).
     pub throttle: bool,
+    /// One of the two cores of a logical core, which share a stack of HBM and meet; `None`: a core alone. The other core has to be
+    /// simulated at the same time, on another thread.
+    pub core: Option<Core>,
     /// Executed instructions after which the run is given up.
     pub max_instructions: u64,
     /// Executed instructions that the critical path is kept for.
@@ -46,6 +50,7 @@ impl Default for SimOptions {
             uninitialized: Uninitialized::Error,
             check_order: None,
             throttle: true,
+            core: None,
             max_instructions: 1_000_000_000,
             max_path_events: 8_000_000,
             threads: None,

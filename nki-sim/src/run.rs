@@ -7,7 +7,7 @@ use crate::functional;
 use crate::hazard::{Corrections, MAX_PASSES, Tracker};
 use crate::options::{Mode, SimOptions};
 use crate::report::{SimReport, Work, fill};
-use crate::timing::{Info, MANY, Machine, Stats, infos};
+use crate::timing::{Core, Info, MANY, Machine, Stats, infos};
 use crate::trace::TraceSink;
 use crate::verify::{Proof, VerifiedProgram};
 use nki_ir::Tensor;
@@ -53,6 +53,7 @@ fn run_with(
     options: &SimOptions,
     trace: Option<&mut dyn TraceSink>,
 ) -> Result<SimOutput, Diagnostics> {
+    let ends = options.core.as_ref().map(Core::ends);
     let flat = &program.flat;
     let k = options.constants.clone().unwrap_or_else(|| Constants::of(flat.header.target));
     let infos = infos(flat, &k, options.threads());
@@ -71,6 +72,7 @@ fn run_with(
         }
         simulate(flat, &k, &infos, options, (data, tracker), trace.map(|t| t as &mut dyn TraceSink))
     });
+    drop(ends);
     let (data, stats, tracker) = run?;
     let mut order = Diagnostics::new();
     if let Some(tracker) = tracker

@@ -56,14 +56,14 @@ impl Pair {
     pub fn run(
         &self,
         inputs: &[Tensor],
-        run: impl Fn(&Executable) -> Result<Results, Diagnostics> + Sync,
+        run: impl Fn(usize, &Executable) -> Result<Results, Diagnostics> + Sync,
     ) -> Result<Results, Diagnostics> {
         let link = Arc::new(Link::default());
         let given = || -> BTreeMap<i64, Vec<u8>> {
             let bytes = |i: usize| inputs.get(i).map(|t| t.data.clone());
             self.arguments.iter().filter_map(|&(b, i)| Some((b, bytes(i)?))).collect()
         };
-        let program = |rank: usize| link.run(rank, given(), || run(&self.programs[rank]));
+        let program = |rank: usize| link.run(rank, given(), || run(rank, &self.programs[rank]));
         let ((first, bases), (second, printed)) = std::thread::scope(|scope| {
             let other = scope.spawn(|| print::capture(|| program(1).0));
             let first = program(0);

@@ -30,6 +30,9 @@ pub struct DmaCost {
     pub shares: [Share; DMA_ENGINES],
     /// Reads HBM: start-up and first-read times of a load.
     pub load: bool,
+    /// Bytes that cross the interface of HBM for each byte moved: 0 on chip, 2 from HBM to HBM, less than 1 where the side in SBUF
+    /// has the larger dtype.
+    pub stack: f64,
     /// Trigger (or descriptor generation) start until the first byte on engine 0.
     pub start: Ps,
     /// Issuing sequencer busy.
@@ -209,7 +212,11 @@ pub(crate) fn dma_shape(
         DgeMode::Hwdge | DgeMode::Swdge => ps(k.dge.issue_ns + elements as f64 * per_element),
         DgeMode::None | DgeMode::Unknown => 0,
     };
+    let device = [dst, src].into_iter().filter(|a| a.space == Space::Hbm);
+    let crossing: usize = device.map(|a| a.dtype.bytes()).sum();
+    let moved = dst.dtype.bytes().max(src.dtype.bytes());
     let cost = DmaCost {
+        stack: crossing as f64 / moved as f64,
         bytes: shares.iter().map(|s| s.bytes).sum(),
         elements,
         shares,
@@ -230,6 +237,7 @@ pub fn dma_cost(k: &Constants, op: Op, operands: &[MOperand], attrs: &[Attr], dg
             elements: 0,
             shares: [Share::default(); DMA_ENGINES],
             load: false,
+            stack: 0.0,
             start: 0,
             trigger: ps(k.dma.trig_ns),
             issue: 0,

@@ -16,7 +16,7 @@ pub use pe::MatmulCost;
 use crate::constants::Constants;
 use crate::program::MOperand;
 use nki_ir::kernel::Attr;
-use nki_ir::op::{ActFn, Engine, Op, TimingClass};
+use nki_ir::op::{ActFn, DgeMode, Engine, Op, TimingClass};
 
 /// Time in picoseconds: integers keep runs deterministic.
 pub type Ps = u64;
@@ -119,11 +119,22 @@ impl Instr<'_> {
 pub fn compute_cost(k: &Constants, engine: Engine, op: Op, operands: &[MOperand], attrs: &[Attr]) -> Cost {
     let i = Instr { op, operands, attrs };
     match (op.row().timing, engine) {
+        (TimingClass::Barrier, _) => meeting(k, &i),
         (TimingClass::Matmul, _) | (TimingClass::Transpose, Engine::Tensor) => pe::cost(k, &i),
         (_, Engine::Scalar) => stream::scalar(k, &i),
         (_, Engine::GpSimd) => stream::gpsimd(k, &i),
         (TimingClass::Dma | TimingClass::Register | TimingClass::None, _) => Cost::new(0.0, 0.0),
-        (TimingClass::Barrier, _) => Cost::new(k.lnc.barrier_ns, k.lnc.barrier_ns),
         _ => stream::vector(k, &i),
     }
+}
+
+/// A meeting of both programs; with a tile, what moving it takes after that (machine.md 9).
+fn meeting(k: &Constants, i: &Instr) -> Cost {
+    let barrier = k.lnc.barrier_ns;
+    let total = match dma_shape(k, i.op, i.operands, DgeMode::None).filter(|_| i.op == Op::Sendrecv) {
+        Some((_, transfer)) if i.flag("gpsimd_dma") => barrier + transfer.bytes as f64 / k.lnc.pool_dma_gbps,
+        Some((_, transfer)) => barrier + ns(transfer.alone(k)),
+        None => barrier,
+    };
+    Cost::new(total, total)
 }

@@ -42,6 +42,8 @@ impl SimReport {
                 "elements": self.dma.elements,
                 "active_ns": self.dma.active_ns,
                 "packet_ns": self.dma.packet_ns,
+                "saturated_ns": self.dma.saturated_ns,
+                "shared_ns": self.dma.shared_ns,
                 "dge_ns": self.dma.dge_ns,
                 "queues": self.dma.queues.iter().map(|q| json!({
                     "queue": q.queue,

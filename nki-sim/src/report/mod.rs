@@ -72,6 +72,9 @@ pub struct DmaReport {
     pub active_ns: f64,
     /// Service time summed over the engines.
     pub packet_ns: f64,
+    /// At work while two cores asked for more than the stack of HBM gives that they share, and what that cost; 0 for a core alone.
+    pub saturated_ns: f64,
+    pub shared_ns: f64,
     pub transfers: u64,
     /// Descriptor elements.
     pub elements: u64,
@@ -262,6 +265,8 @@ fn dma(stats: &Stats, infos: &[Info]) -> DmaReport {
     let mut out = DmaReport {
         active_ns: ns(stats.dma_active),
         packet_ns: ns(stats.dma_service),
+        saturated_ns: ns(stats.shared.saturated),
+        shared_ns: ns(stats.shared.lost),
         dge_ns: stats.dge_busy.iter().map(|t| ns(*t)).collect(),
         ..DmaReport::default()
     };

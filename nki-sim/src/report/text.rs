@@ -133,9 +133,18 @@ impl SimReport {
             )?;
         }
         let d = &self.dma;
+        let of = |t: f64| percent(t, self.kernel_ns);
+        let shared = match d.shared_ns > 0.0 {
+            true => format!(
+                "; both cores want more than their stack of HBM gives for {}, held up for {}",
+                of(d.saturated_ns),
+                of(d.shared_ns)
+            ),
+            false => String::new(),
+        };
         writeln!(
             f,
-            "{:<8} {:>8} {:>7} {:>7}  {} elements, {} queues",
+            "{:<8} {:>8} {:>7} {:>7}  {} elements, {} queues{shared}",
             "dma",
             d.transfers,
             percent(d.packet_ns / 16.0, self.kernel_ns),

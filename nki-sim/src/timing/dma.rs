@@ -7,11 +7,14 @@
 use crate::constants::DMA_RINGS;
 use crate::cost::{Ps, Share};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A transfer's part on the engines of one class.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     transfer: u32,
+    /// Bytes that an engine moves to and from the stack of HBM meanwhile, per microsecond.
+    demand: u32,
     /// Service time left.
     left: Ps,
     /// Service time of a packet.
@@ -43,6 +46,18 @@ struct Class {
     version: u32,
 }
 
+/// What a transfer brings to the engines.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub transfer: u32,
+    pub ring: u8,
+    pub shares: Arc<[Share; 16]>,
+    /// Reads HBM.
+    pub load: bool,
+    /// Bytes that cross the interface of HBM for each byte moved.
+    pub stack: f64,
+}
+
 /// What happened on a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Done {
@@ -66,7 +81,7 @@ pub(crate) struct Engines {
     first_read: Ps,
     /// Jobs on all classes.
     jobs: usize,
-    /// Total time with at least one class at work, and since when.
+    /// Total time with at least one class at work, and since when; in the engines' time.
     pub active: Ps,
     active_since: Option<Ps>,
     /// When the last of the engines, which are a stagger each behind engine 0, was done with what is counted.
@@ -149,6 +164,15 @@ impl Class {
         }
     }
 
+    /// What its members ask of the stack of HBM, bytes per microsecond: rings in turns, a packet each.
+    fn demand(&self) -> u64 {
+        let heads = || self.rings.iter().filter_map(VecDeque::front);
+        let time: u64 = heads().map(|j| j.packet).sum();
+        let bytes: u128 = heads().map(|j| u128::from(j.demand) * u128::from(j.packet)).sum();
+        let each = bytes / u128::from(time.max(1));
+        each as u64 * u64::from(self.mask.count_ones())
+    }
+
     /// When the first share is done, its semaphore update included.
     fn due(&self, sem_write: Ps) -> Option<Ps> {
         let (turns, place) = self.first_done()?;
@@ -212,16 +236,19 @@ impl Engines {
         }
     }
 
-    /// Puts a transfer on `ring` of all engines at `now`; `delay` holds back single engines. Returns the new due moments.
-    pub fn arrive(
-        &mut self,
-        transfer: u32,
-        ring: u8,
-        shares: &[Share; 16],
-        load: bool,
-        now: Ps,
-        due: &mut Vec<Due>,
-    ) {
+    /// Whether an engine has work.
+    pub fn busy(&self) -> bool {
+        self.jobs > 0
+    }
+
+    /// What all engines ask of the stack of HBM, bytes per microsecond.
+    pub fn demand(&self) -> u64 {
+        if self.jobs == 0 { 0 } else { self.classes.iter().map(Class::demand).sum() }
+    }
+
+    /// Puts a transfer on its ring of all engines at `now`. Adds the new due moments.
+    pub fn arrive(&mut self, work: &Work, now: Ps, due: &mut Vec<Due>) {
+        let Work { transfer, ring, ref shares, load, stack } = *work;
         if self.jobs == 0 {
             let at = self.classes.iter().map(|c| c.at).max().unwrap_or(0);
             self.classes.truncate(1);
@@ -242,7 +269,8 @@ impl Engines {
             }
             let packet = (share.service / share.packets.max(1)).max(1);
             let queue = &mut class.rings[ring as usize];
-            queue.push_back(Job { transfer, left: share.service, packet });
+            let demand = share.bytes as f64 * stack / share.service.max(1) as f64 * 1e6;
+            queue.push_back(Job { transfer, demand: demand as u32, left: share.service, packet });
             if queue.len() == 1 {
                 // It comes before the ring whose packet is under way, which has not queued up again yet.
                 let under_way = class.at > now && class.served.is_some();
@@ -323,7 +351,9 @@ mod tests {
             let at = pending.last().map_or(Ps::MAX, |d| d.at);
             match next.peek() {
                 Some(a) if a.0 <= at => {
-                    e.arrive(a.1, a.2, &a.3, false, a.0, &mut due);
+                    let (transfer, ring, shares) = (a.1, a.2, Arc::new(a.3));
+                    let work = Work { transfer, ring, shares, load: false, stack: 1.0 };
+                    e.arrive(&work, a.0, &mut due);
                     next.next();
                 }
                 _ => {

@@ -5,15 +5,18 @@
 //! real instants (machine.md 14.9).
 
 mod dma;
+mod pair;
 mod path;
 mod semaphore;
 mod sequencer;
+mod stack;
 mod stats;
 mod sync;
 mod throttle;
 mod timeline;
 mod transfer;
 
+pub use pair::Core;
 pub use stats::Stall;
 pub(crate) use stats::{EngineStats, Executed, Link, Stats};
 pub(crate) use timeline::{BINS, DMA_ROW};
@@ -31,6 +34,7 @@ use dma::{Due, Engines};
 use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::kernel::Space;
 use nki_ir::op::Engine;
+use pair::Happened;
 use path::Path;
 use semaphore::{Delays, Semaphore};
 use sequencer::Sequencer;
@@ -131,6 +135,11 @@ pub(crate) struct Machine<'a> {
     events: BinaryHeap<Event>,
     sequence: u64,
     due: Vec<Due>,
+    /// With another core on the stack of HBM: then the DMA engines are simulated there.
+    core: Option<&'a Core>,
+    /// Until here nothing happens but what is in `events`.
+    safe: Ps,
+    meeting: Option<path::Meeting>,
     random: Option<Random>,
     pub stats: Stats,
     /// Contents of the memories, if the mode computes them.
@@ -241,6 +250,9 @@ impl<'a> Machine<'a> {
             events: BinaryHeap::new(),
             sequence: 0,
             due: Vec::new(),
+            core: options.core.as_ref(),
+            safe: if options.core.is_some() { 0 } else { Ps::MAX },
+            meeting: None,
             random: options.adversary.map(Random::new),
             stats: Stats::new(flat.insts.len()),
             data: None,
@@ -262,6 +274,7 @@ impl<'a> Machine<'a> {
             .events
             .peek()
             .is_none_or(|Reverse((time, order, _))| (at, s as u64) < (*time, order >> SEQUENCE));
+        let first = first && at <= self.safe;
         if first {
             let version = &mut self.sequencers[s].version;
             *version = version.wrapping_add(1);
@@ -274,7 +287,7 @@ impl<'a> Machine<'a> {
         for stream in 0..5 {
             self.wake(stream, 0);
         }
-        while let Some(Reverse((now, order, number))) = self.events.pop() {
+        while let Some(Reverse((now, order, number))) = self.next_event()? {
             match What::of(order >> SEQUENCE, number) {
                 What::Step { stream, version } => {
                     if self.sequencers[stream as usize].version == version {
@@ -286,10 +299,35 @@ impl<'a> Machine<'a> {
             }
         }
         self.stats.dma_active = self.engines.active;
+        if let Some(core) = self.core {
+            self.stats.shared = core.shared();
+            self.stats.dma_active = self.stats.shared.active;
+        }
         if self.sequencers.iter().zip(&self.flat.streams).all(|(s, code)| s.pc >= code.len()) {
             return Ok(());
         }
         Err(self.deadlock().into())
+    }
+
+    /// The next event, once all that happens before it on a stack that another core shares is known.
+    fn next_event(&mut self) -> Result<Option<Event>, Diagnostics> {
+        let Some(core) = self.core else { return Ok(self.events.pop()) };
+        loop {
+            let next = self.events.peek().map_or(Ps::MAX, |Reverse((time, ..))| *time);
+            if next <= self.safe && next < Ps::MAX {
+                return Ok(self.events.pop());
+            }
+            match core.advance(next) {
+                Happened::Nothing { until } => self.safe = until,
+                Happened::Share { done, at } => {
+                    self.safe = at;
+                    self.share_done(done, at)?;
+                }
+                Happened::Met { at, visible } => self.met(at, visible),
+                Happened::End => return Ok(None),
+                Happened::Alone => return Err(self.alone().into()),
+            }
+        }
     }
 
     /// Makes a sequencer go on at `at`, instead of at any later time already planned.

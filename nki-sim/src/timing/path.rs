@@ -7,7 +7,7 @@ use crate::code::Regs;
 use crate::cost::{Ps, ps};
 use crate::program::{Access, MKind, MOperand, STREAM_ENGINES};
 use crate::trace::Issued;
-use nki_ir::diag::{Diagnostic, Diagnostics};
+use nki_ir::diag::{Code, Diagnostic, Diagnostics};
 use nki_ir::kernel::Space;
 use nki_ir::op::TimingClass;
 use nki_ir::target::{PSUM_BANK_BYTES, PSUM_BANKS};
@@ -90,6 +90,19 @@ fn blocks(tile: [u8; 4]) -> impl Iterator<Item = (usize, usize)> {
     rows.flat_map(move |r| cols.clone().map(move |c| (r, c)))
 }
 
+/// A meeting of both programs that this core has come to.
+pub(super) struct Meeting {
+    stream: usize,
+    inst: u32,
+    issued: Ps,
+    visible: Ps,
+    /// When the stream goes on, and when results are visible, once both have come.
+    resume: Option<Ps>,
+    met: Option<Ps>,
+    /// Streams that come to the next meeting.
+    waiters: u8,
+}
+
 /// What issuing an instruction comes to.
 struct Issue {
     /// The data path accepts it.
@@ -109,6 +122,10 @@ impl Machine<'_> {
         info: &ComputeInfo,
     ) -> Result<Step, Diagnostics> {
         let since = self.sequencers[s].since.unwrap_or(now);
+        let meets = self.meets(inst);
+        if meets && let Some(step) = self.meet(s, now) {
+            return Ok(step);
+        }
         let free = self.path_free(s, info);
         let room = self.paths[s].room();
         let request = now.max(ready.at).max(free).max(room);
@@ -121,19 +138,15 @@ impl Machine<'_> {
         let idle = request > free;
         let (extra, reason) = self.preparation(s, info, idle);
         let mut issue = self.occupy(s, info, granted + extra);
-        let meets = self.meets(inst);
         if meets {
-            // The other program may come later; its data is here when both have come.
-            nki_ir::peer::arrive(issue.visible);
-            match self.data {
-                Some(_) => self.effect(s, inst)?,
-                None => nki_ir::peer::wait().map_err(|f| {
-                    let at = (&self.flat.header.locs, self.flat.loc(inst));
-                    Diagnostic::error(f.code, f.message).at(at.0, at.1)
-                })?,
-            }
-            let met = nki_ir::peer::met().max(issue.visible);
-            (issue.released, issue.visible) = (met, met);
+            let Some(met) = self.meeting.take_if(|m| m.met.is_some()) else {
+                return self.come(s, inst, &issue);
+            };
+            // The other program's data is here when both have come.
+            issue.at = met.issued;
+            issue.visible = met.met.unwrap_or(met.visible);
+            issue.released = issue.visible;
+            (0..5).filter(|w| met.waiters >> w & 1 == 1).for_each(|w| self.wake(w, now));
         }
         for lock in (0..LOCKS as u32).filter(|l| locks >> l & 1 == 1) {
             self.locks[lock as usize] = (issue.released, s as u8);
@@ -143,9 +156,7 @@ impl Machine<'_> {
             self.paths[s].sbuf_busy = (issue.at, issue.released);
         }
 
-        if !meets {
-            self.effect(s, inst)?;
-        }
+        self.effect(s, inst)?;
         self.waited(s, inst, since, issue.at, ready);
         self.stall(s, inst, Stall::InFlight, ready.at.max(free).max(since), room);
         self.stall(s, inst, Stall::Port, request, granted);
@@ -177,7 +188,61 @@ impl Machine<'_> {
             });
         }
         self.signal(s, inst, [issue.at, visible], now, event)?;
-        Ok(Step::Next(issue.at))
+        // A sequencer stalls at the semaphore by which programs meet.
+        Ok(Step::Next(if meets { visible } else { issue.at }))
+    }
+
+    /// What a stream does at a meeting: `None`, it looks when it can come, or goes on from where both have come.
+    fn meet(&mut self, s: usize, now: Ps) -> Option<Step> {
+        let m = self.meeting.as_mut()?;
+        if m.stream != s {
+            // One meeting after the other.
+            m.waiters |= 1 << s;
+            return Some(Step::Blocked);
+        }
+        match m.resume {
+            None => Some(Step::Blocked),
+            Some(at) => (at > now).then_some(Step::Again(at)),
+        }
+    }
+
+    /// Tells the other core that this one has come.
+    fn come(&mut self, s: usize, inst: u32, issue: &Issue) -> Result<Step, Diagnostics> {
+        let (issued, visible) = (issue.at, issue.visible);
+        self.meeting =
+            Some(Meeting { stream: s, inst, issued, visible, resume: None, met: None, waiters: 0 });
+        let Some(core) = self.core else {
+            return Err(self.alone().into());
+        };
+        core.come(issued, visible);
+        Ok(Step::Blocked)
+    }
+
+    /// Both cores have come: results are visible at `visible`; the stream goes on at `at`, which is not later.
+    pub(super) fn met(&mut self, at: Ps, visible: Ps) {
+        if let Some(m) = &mut self.meeting {
+            (m.resume, m.met) = (Some(at), Some(visible));
+            let stream = m.stream;
+            self.wake(stream, at);
+        }
+    }
+
+    /// The error of a program that meets nobody.
+    pub(super) fn alone(&self) -> Diagnostic {
+        let inst = self.meeting.as_ref().map_or(0, |m| m.inst);
+        let what = match &self.flat.insts[inst as usize].kind {
+            MKind::Compute { op, .. } => op.name(),
+            _ => "a meeting",
+        };
+        let d = match self.core {
+            Some(core) => {
+                let (me, other) = (core.rank(), 1 - core.rank());
+                let message = format!("program {me} waits in {what}, and program {other} has ended");
+                Diagnostic::error(Code::Deadlock, message)
+            }
+            None => Diagnostic::error(Code::Argument, format!("{what} needs two programs that run together")),
+        };
+        d.at(&self.flat.header.locs, self.flat.loc(inst))
     }
 
     /// What the instruction does to the memories.

@@ -164,6 +164,17 @@ impl Waits {
     }
 }
 
+/// DMA engines of a core on a stack of HBM that another core shares.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shared {
+    /// With at least one engine at work.
+    pub active: Ps,
+    /// At work while both cores together ask for more than the stack gives.
+    pub saturated: Ps,
+    /// Longer than the same work takes alone.
+    pub lost: Ps,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stats {
     pub insts: Vec<InstStats>,
@@ -176,6 +187,8 @@ pub(crate) struct Stats {
     pub first: Option<Ps>,
     pub dma_service: Ps,
     pub dma_active: Ps,
+    /// What sharing a stack of HBM with another core has come to.
+    pub shared: Shared,
     /// Per ring: transfers, bytes, time from trigger to completion.
     pub rings: [(u64, u64, Ps); 16],
     /// Busy time of each hardware descriptor generator.

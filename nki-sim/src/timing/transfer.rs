@@ -1,6 +1,6 @@
 //! Transfers: trigger, descriptor generation, rings, completion (machine.md 13.5).
 
-use super::dma::Due;
+use super::dma::{Done, Due, Work};
 use super::path::GPSIMD;
 use super::semaphore::{By, Cause};
 use super::sequencer::{Ready, Step};
@@ -24,6 +24,8 @@ pub(super) struct Transfer {
     ring: u8,
     shares: Arc<[Share; 16]>,
     load: bool,
+    /// See [`DmaCost::stack`](crate::cost::DmaCost::stack).
+    stack: f64,
     trigger: Ps,
     /// First byte on engine 0.
     start: Ps,
@@ -134,6 +136,7 @@ impl Machine<'_> {
             ring: *queue,
             shares: self.jitter(shares),
             load: info.cost.load,
+            stack: info.cost.stack,
             trigger: now,
             start,
             done: 0,
@@ -150,7 +153,10 @@ impl Machine<'_> {
                 (self.transfers.len() - 1) as u32
             }
         };
-        self.push(start, What::Arrive { transfer: number });
+        match &self.core {
+            Some(core) => core.arrive(start, self.work(number)),
+            None => self.push(start, What::Arrive { transfer: number }),
+        }
         Ok(Step::Next(now + busy))
     }
 
@@ -164,10 +170,15 @@ impl Machine<'_> {
         shares
     }
 
-    pub(super) fn arrive(&mut self, number: u32, now: Ps) {
+    fn work(&self, number: u32) -> Work {
         let t = &self.transfers[number as usize];
+        Work { transfer: number, ring: t.ring, shares: Arc::clone(&t.shares), load: t.load, stack: t.stack }
+    }
+
+    pub(super) fn arrive(&mut self, number: u32, now: Ps) {
+        let work = self.work(number);
         let mut due = std::mem::take(&mut self.due);
-        self.engines.arrive(number, t.ring, &t.shares, t.load, now, &mut due);
+        self.engines.arrive(&work, now, &mut due);
         self.plan(&mut due);
         self.due = due;
     }
@@ -184,10 +195,14 @@ impl Machine<'_> {
         let done = self.engines.finish(moment, &mut due);
         self.plan(&mut due);
         self.due = due;
-        let Some(done) = done else { return Ok(()) };
+        done.map_or(Ok(()), |done| self.share_done(done, moment.at))
+    }
+
+    /// What follows from a share that is done at `now`.
+    pub(super) fn share_done(&mut self, done: Done, now: Ps) -> Result<(), Diagnostics> {
         // Engine k runs k staggers behind; the last member completes the class.
         let last = 15 - done.mask.leading_zeros() as u64;
-        let at = moment.at + last * ps(self.k.dma.engine_stagger_ns);
+        let at = now + last * ps(self.k.dma.engine_stagger_ns);
         let t = &mut self.transfers[done.transfer as usize];
         t.done |= done.mask;
         t.latest = t.latest.max(at);
@@ -198,7 +213,7 @@ impl Machine<'_> {
         }
         let sync = Rc::clone(&self.sync);
         for signal in sync.signals(inst) {
-            self.increment(signal.sem, at, cause, done.mask.count_ones().into(), moment.at);
+            self.increment(signal.sem, at, cause, done.mask.count_ones().into(), now);
         }
         Ok(())
     }
